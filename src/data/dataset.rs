@@ -1,0 +1,469 @@
+//! Images with labels, and the checks that make four IDX files a training set.
+
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use thiserror::Error;
+
+use super::idx::{Elements, Idx, IdxError, IdxFault};
+use super::normalisation::Normalisation;
+use crate::digest;
+
+/// The most pixels that one image may have, channels counted: 2^24.
+pub const MAX_PIXELS: usize = 1 << 24;
+
+/// Four files that make no training set.
+#[derive(Debug, Error)]
+pub enum DataError {
+    /// One of them is no IDX file.
+    #[error(transparent)]
+    Idx(#[from] IdxError),
+    /// One of them is an IDX file, but not of the right kind.
+    #[error("{file}: byte {offset}: {fault}")]
+    Unsuited {
+        /// The file's path, or its name inside the program.
+        file: String,
+        /// Where in the file, after gzip is undone.
+        offset: u64,
+        /// What is wrong there.
+        fault: DataFault,
+    },
+    /// A file is not in the folder under any of its names.
+    #[error("{}: neither {name} nor {name}.gz is there, nor in MNIST/raw below it", folder.display())]
+    Missing {
+        /// The folder that was searched.
+        folder: PathBuf,
+        /// The name that was looked for.
+        name: String,
+    },
+}
+
+/// What can be wrong with an IDX file as part of a training set.
+#[derive(Debug, Error, PartialEq)]
+pub enum DataFault {
+    /// The elements are not `u8`.
+    #[error("{what} are u8 (type 08), these are of type {code:02x}")]
+    ElementType {
+        /// Images or labels.
+        what: &'static str,
+        /// The type's code in the header.
+        code: u8,
+    },
+    /// The wrong number of dimensions.
+    #[error("{what}, this file has {found} dimensions")]
+    Rank {
+        /// What is needed.
+        what: &'static str,
+        /// What the file has.
+        found: usize,
+    },
+    /// A dimension of size zero.
+    #[error("dimension {0} has size 0")]
+    Empty(usize),
+    /// Images of more than [`MAX_PIXELS`] pixels.
+    #[error("an image of {0:?} has more than {MAX_PIXELS} pixels")]
+    TooLarge([usize; 3]),
+    /// Not as many labels as images.
+    #[error("{labels} labels for {images} images")]
+    Count {
+        /// How many labels.
+        labels: usize,
+        /// How many images.
+        images: usize,
+    },
+    /// Test images of another size than the training images.
+    #[error("test images of {test:?}, but training images of {train:?} (channels, height, width)")]
+    Size {
+        /// The test images' shape.
+        test: [usize; 3],
+        /// The training images' shape.
+        train: [usize; 3],
+    },
+    /// A test label that no training example has.
+    #[error("label {label}, but the training labels are 0 to {}", classes - 1)]
+    Label {
+        /// The label.
+        label: u8,
+        /// One more than the largest training label.
+        classes: usize,
+    },
+}
+
+/// One of the four files of a training set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// `train-images-idx3-ubyte`
+    TrainImages,
+    /// `train-labels-idx1-ubyte`
+    TrainLabels,
+    /// `t10k-images-idx3-ubyte`, or `test-…`
+    TestImages,
+    /// `t10k-labels-idx1-ubyte`, or `test-…`
+    TestLabels,
+}
+
+impl Part {
+    /// The file's usual names: MNIST and its relatives call the test set `t10k`, EMNIST `test`.
+    fn names(self) -> &'static [&'static str] {
+        match self {
+            Part::TrainImages => &["train-images-idx3-ubyte"],
+            Part::TrainLabels => &["train-labels-idx1-ubyte"],
+            Part::TestImages => &["t10k-images-idx3-ubyte", "test-images-idx3-ubyte"],
+            Part::TestLabels => &["t10k-labels-idx1-ubyte", "test-labels-idx1-ubyte"],
+        }
+    }
+}
+
+/// Images of one shape, as bytes: `(N, C, H, W)`.
+#[derive(Clone, PartialEq)]
+pub struct Images {
+    shape: [usize; 3],
+    bytes: Vec<u8>,
+}
+
+impl Images {
+    /// Images of `shape` (C, H, W), one after another in `bytes`, or `None` if the bytes do not
+    /// divide into whole images or a dimension is 0.
+    pub fn new(shape: [usize; 3], bytes: Vec<u8>) -> Option<Self> {
+        let pixels = shape
+            .iter()
+            .try_fold(1_usize, |product, &size| product.checked_mul(size))?;
+        (pixels > 0 && bytes.len().is_multiple_of(pixels)).then_some(Self { shape, bytes })
+    }
+
+    /// Channels, height, width.
+    pub fn shape(&self) -> [usize; 3] {
+        self.shape
+    }
+
+    /// The number of images, N.
+    pub fn len(&self) -> usize {
+        self.bytes.len() / self.pixels()
+    }
+
+    /// Whether there is no image.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// The `n`-th image, `(C, H, W)`.
+    pub fn image(&self, n: usize) -> &[u8] {
+        &self.bytes[n * self.pixels()..][..self.pixels()]
+    }
+
+    /// All images, `(N, C, H, W)`.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn pixels(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+impl fmt::Debug for Images {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [channels, height, width] = self.shape;
+        write!(f, "Images({}x{channels}x{height}x{width})", self.len())
+    }
+}
+
+/// Images with a label each.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dataset {
+    images: Images,
+    labels: Vec<u8>,
+    classes: usize,
+}
+
+impl Dataset {
+    /// `images` with `labels`, which are `0..classes`; or `None` if there are not as many labels
+    /// as images, at least one, fewer than 2^32, and all inside the classes.
+    pub fn new(images: Images, labels: Vec<u8>, classes: usize) -> Option<Self> {
+        let right = !labels.is_empty()
+            && labels.len() == images.len()
+            && u32::try_from(labels.len()).is_ok()
+            && labels.iter().all(|&label| usize::from(label) < classes);
+        right.then_some(Self {
+            images,
+            labels,
+            classes,
+        })
+    }
+
+    /// The images.
+    pub fn images(&self) -> &Images {
+        &self.images
+    }
+
+    /// The labels, one an image.
+    pub fn labels(&self) -> &[u8] {
+        &self.labels
+    }
+
+    /// The number of classes.
+    pub fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// The number of examples, at least 1.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Never: a dataset has at least one example.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// The examples of `range` as a dataset of their own, or `None` if the range is empty or
+    /// reaches beyond the last.
+    pub fn slice(&self, range: Range<usize>) -> Option<Self> {
+        let labels = self.labels.get(range.clone())?.to_vec();
+        let pixels = self.images.pixels();
+        let bytes = self.images.bytes[range.start * pixels..range.end * pixels].to_vec();
+        Self::new(Images::new(self.images.shape, bytes)?, labels, self.classes)
+    }
+}
+
+/// A training set and its test set, with what a model must remember of them.
+#[derive(Clone, Debug)]
+pub struct Data {
+    /// What it is called: `MNIST`, or the folder's path.
+    pub name: String,
+    /// What a network learns from.
+    pub train: Dataset,
+    /// What it is measured on.
+    pub test: Dataset,
+    /// How pixels become numbers.
+    pub normalisation: Normalisation,
+    /// The four files, training images first: which data these are.
+    pub files: Vec<SourceFile>,
+}
+
+/// A file that data were read from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SourceFile {
+    /// Its path, or its name inside the program.
+    pub name: String,
+    /// The MD5 of its contents, after gzip is undone, in hexadecimal.
+    pub md5: String,
+}
+
+impl Data {
+    /// Reads the four files from `folder`, or from `MNIST/raw` below it, where torchvision puts
+    /// them; plain or gzipped; with `prefix` as in `emnist-letters-train-images-idx3-ubyte`.
+    ///
+    /// They are normalised with the mean and deviation of their own training images, MNIST
+    /// itself with its usual figures.
+    ///
+    /// # Errors
+    /// If a file is missing or damaged, or the four make no training set.
+    pub fn open(folder: &Path, prefix: Option<&str>) -> Result<Self, DataError> {
+        let data = Self::read(&folder.display().to_string(), |part| {
+            let path = find(folder, prefix, part)?;
+            let name = path.display().to_string();
+            match File::open(&path) {
+                Ok(file) => Ok((name, Box::new(file) as Box<dyn Read>)),
+                Err(error) => Err(DataError::Idx(IdxError {
+                    file: name,
+                    offset: 0,
+                    fault: IdxFault::Io(error),
+                })),
+            }
+        })?;
+        let normalisation = if data.files[0].md5 == MNIST_MD5 {
+            Normalisation::mnist()
+        } else {
+            Normalisation::of(data.train.images())
+        };
+        Ok(data.normalised_by(normalisation))
+    }
+
+    /// Reads the four files from wherever `source` finds them, the training images beside the
+    /// rest. Not yet normalised: by mean 0 and deviation 1.
+    pub(super) fn read<'a>(
+        name: &str,
+        source: impl Fn(Part) -> Result<(String, Box<dyn Read + 'a>), DataError> + Sync,
+    ) -> Result<Self, DataError> {
+        let read = |part| {
+            let (name, source) = source(part)?;
+            let idx = Idx::read(&name, source)?;
+            // What `write` writes is what was in the file.
+            let md5 = digest::md5(|to| idx.write(&name, to))?;
+            Ok::<_, DataError>((SourceFile { name, md5 }, idx))
+        };
+        let (train_images, rest) = rayon::join(
+            || {
+                let (file, idx) = read(Part::TrainImages)?;
+                Ok::<_, DataError>((to_images(&file, idx)?, file))
+            },
+            || {
+                let (train_labels, idx) = read(Part::TrainLabels)?;
+                let train = to_labels(&train_labels, idx)?;
+                let (test_images, idx) = read(Part::TestImages)?;
+                let images = to_images(&test_images, idx)?;
+                let (test_labels, idx) = read(Part::TestLabels)?;
+                let test = to_labels(&test_labels, idx)?;
+                let files = [train_labels, test_images, test_labels];
+                Ok::<_, DataError>((train, images, test, files))
+            },
+        );
+        // The training images' error comes first, whichever thread was first.
+        let (images, train_images) = train_images?;
+        let (labels, test, test_labels, [train_labels, test_images, test_file]) = rest?;
+
+        if test.shape != images.shape {
+            let fault = DataFault::Size {
+                test: test.shape,
+                train: images.shape,
+            };
+            return Err(unsuited(&test_images, 4, fault));
+        }
+        let channels = images.shape[0];
+        let classes = usize::from(labels.iter().copied().max().unwrap_or(0)) + 1;
+        Ok(Self {
+            name: name.to_owned(),
+            train: pair(images, labels, classes, &train_labels)?,
+            test: pair(test, test_labels, classes, &test_file)?,
+            normalisation: Normalisation::none(channels),
+            files: vec![train_images, train_labels, test_images, test_file],
+        })
+    }
+
+    /// The same data, normalised otherwise.
+    pub fn normalised_by(self, normalisation: Normalisation) -> Self {
+        Self {
+            normalisation,
+            ..self
+        }
+    }
+}
+
+/// The MD5 of `train-images-idx3-ubyte` of MNIST.
+const MNIST_MD5: &str = "6bbc9ace898e44ae57da46a324031adb";
+
+fn unsuited(file: &SourceFile, offset: u64, fault: DataFault) -> DataError {
+    DataError::Unsuited {
+        file: file.name.clone(),
+        offset,
+        fault,
+    }
+}
+
+/// The path of one of the four files.
+fn find(folder: &Path, prefix: Option<&str>, part: Part) -> Result<PathBuf, DataError> {
+    let prefix = prefix.map(|prefix| format!("{prefix}-")).unwrap_or_default();
+    for folder in [folder.to_owned(), folder.join("MNIST/raw")] {
+        for name in part.names() {
+            for ending in ["", ".gz"] {
+                let path = folder.join(format!("{prefix}{name}{ending}"));
+                if path.is_file() {
+                    return Ok(path);
+                }
+            }
+        }
+    }
+    Err(DataError::Missing {
+        folder: folder.to_owned(),
+        name: format!("{prefix}{}", part.names()[0]),
+    })
+}
+
+/// Images from their file: u8, of rank 3 (N, H, W) or 4 (N, C, H, W), no dimension 0.
+fn to_images(file: &SourceFile, idx: Idx) -> Result<Images, DataError> {
+    let code = idx.elements.code();
+    let Elements::U8(bytes) = idx.elements else {
+        return Err(unsuited(
+            file,
+            2,
+            DataFault::ElementType {
+                what: "images",
+                code,
+            },
+        ));
+    };
+    let shape = match idx.sizes[..] {
+        [_, height, width] => [1, height, width],
+        [_, channels, height, width] => [channels, height, width],
+        _ => {
+            let fault = DataFault::Rank {
+                what: "images have 3 dimensions (N, H, W) or 4 (N, C, H, W)",
+                found: idx.sizes.len(),
+            };
+            return Err(unsuited(file, 3, fault));
+        }
+    };
+    no_zero(file, &idx.sizes)?;
+    let pixels = shape
+        .iter()
+        .try_fold(1_usize, |product, &size| product.checked_mul(size));
+    if pixels.is_none_or(|pixels| pixels > MAX_PIXELS) {
+        return Err(unsuited(file, 4, DataFault::TooLarge(shape)));
+    }
+    Ok(Images { shape, bytes })
+}
+
+/// Labels from their file: u8, of rank 1, at least one.
+fn to_labels(file: &SourceFile, idx: Idx) -> Result<Vec<u8>, DataError> {
+    let code = idx.elements.code();
+    let Elements::U8(labels) = idx.elements else {
+        return Err(unsuited(
+            file,
+            2,
+            DataFault::ElementType {
+                what: "labels",
+                code,
+            },
+        ));
+    };
+    if idx.sizes.len() != 1 {
+        let fault = DataFault::Rank {
+            what: "labels have 1 dimension",
+            found: idx.sizes.len(),
+        };
+        return Err(unsuited(file, 3, fault));
+    }
+    no_zero(file, &idx.sizes)?;
+    Ok(labels)
+}
+
+fn no_zero(file: &SourceFile, sizes: &[usize]) -> Result<(), DataError> {
+    match sizes.iter().position(|&size| size == 0) {
+        Some(dimension) => Err(unsuited(
+            file,
+            4 + 4 * dimension as u64,
+            DataFault::Empty(dimension),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// A dataset of images and the labels of their file, which an error names.
+fn pair(
+    images: Images,
+    labels: Vec<u8>,
+    classes: usize,
+    file: &SourceFile,
+) -> Result<Dataset, DataError> {
+    if labels.len() != images.len() {
+        let fault = DataFault::Count {
+            labels: labels.len(),
+            images: images.len(),
+        };
+        return Err(unsuited(file, 4, fault));
+    }
+    if let Some(n) = labels.iter().position(|&l| usize::from(l) >= classes) {
+        let label = labels[n];
+        return Err(unsuited(file, 8 + n as u64, DataFault::Label { label, classes }));
+    }
+    Ok(Dataset {
+        images,
+        labels,
+        classes,
+    })
+}

@@ -1,0 +1,19 @@
+//! From bytes to batches: IDX files, images with labels, and the order of an epoch.
+//!
+//! [`idx`] reads the file format, [`dataset`] checks that four files make a training set,
+//! [`batches`] draws an epoch's order and cuts it, [`normalisation`] turns bytes into the
+//! numbers that a network sees. [`mnist`](mnist()) is inside the program.
+
+pub mod batches;
+pub mod dataset;
+pub mod idx;
+#[cfg(feature = "mnist")]
+mod mnist;
+pub mod normalisation;
+
+pub use batches::{Batch, batches, shuffled};
+pub use dataset::{Data, DataError, DataFault, Dataset, Images, SourceFile};
+pub use idx::{Elements, Idx, IdxError, IdxFault};
+#[cfg(feature = "mnist")]
+pub use mnist::mnist;
+pub use normalisation::Normalisation;

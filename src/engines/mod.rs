@@ -1,0 +1,421 @@
+//! Engines: who owns the buffers and calls the layers in order. No mathematics here.
+//!
+//! Every engine is an [`Engine`], is held to [`reference`] by one test body, and draws the same
+//! random numbers. [`open`] makes one by name.
+
+pub mod im2col;
+pub mod reference;
+
+use std::fmt;
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use ndarray::Array2;
+use thiserror::Error;
+
+use crate::data::{Batch, Dataset, Images, Normalisation, batches};
+use crate::layers::{Shape, cross_entropy};
+use crate::network::initialisation::initial_parameters;
+use crate::network::{Network, NetworkError};
+use crate::optimisers::StepRule;
+use crate::tensor::{Element, Tensor};
+pub use im2col::Im2col;
+pub use reference::Reference;
+
+/// What an engine could not do.
+#[derive(Clone, Debug, PartialEq, Error)]
+pub enum EngineError {
+    /// The images are not what the network reads.
+    #[error("the network reads images of {}, not of {}", Shape::Image(*.network), Shape::Image(*.images))]
+    Images {
+        /// What the network reads.
+        network: [usize; 3],
+        /// What it was given.
+        images: [usize; 3],
+    },
+    /// The network cannot tell the classes apart.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// A tensor or a state of the wrong size.
+    #[error("{what}: {found:?} where {expected:?} is needed")]
+    Size {
+        /// Which tensor.
+        what: &'static str,
+        /// What is needed.
+        expected: Vec<usize>,
+        /// What was given.
+        found: Vec<usize>,
+    },
+    /// Training has diverged.
+    #[error(
+        "the loss is {loss} at step {step}: training has diverged. Try a smaller learning rate \
+         (a tenth of {lr}), or less momentum; if that does not help, look for damaged images"
+    )]
+    NotFinite {
+        /// The step of this epoch, the first being 1.
+        step: usize,
+        /// The mean loss of its batch.
+        loss: f64,
+        /// The learning rate it was made with.
+        lr: f64,
+    },
+    /// The one who watches asked to stop.
+    #[error("stopped before the end of the epoch")]
+    Stopped,
+    /// A batch without an example has no mean loss.
+    #[error("a batch needs at least one example")]
+    EmptyBatch,
+    /// The operating system gave no threads.
+    #[error("cannot start {threads} threads: {reason}")]
+    Threads {
+        /// How many were asked for.
+        threads: usize,
+        /// What the system said.
+        reason: String,
+    },
+}
+
+/// Everything that training changes: an engine can be stopped, and another can go on from it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrainingState<T = f32> {
+    /// The flat vector that [`Network::parameters`] names.
+    pub parameters: Vec<T>,
+    /// The optimiser's velocity, of the same form.
+    pub velocity: Vec<T>,
+    /// Steps done since the beginning of training.
+    pub steps: u64,
+}
+
+impl<T: Element> TrainingState<T> {
+    /// Before the first step: parameters as [`initial_parameters`] draws them.
+    pub fn initial(network: &Network, seed: u64) -> Self {
+        Self::from_parameters(initial_parameters(network, seed))
+    }
+
+    /// Before the first step, with parameters from elsewhere.
+    pub fn from_parameters(parameters: Vec<T>) -> Self {
+        Self {
+            velocity: vec![T::zero(); parameters.len()],
+            parameters,
+            steps: 0,
+        }
+    }
+}
+
+/// Loss and hits, added up over examples.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Metrics {
+    /// The sum of the examples' losses.
+    pub loss_sum: f64,
+    /// How many had their label as the likeliest class.
+    pub correct: usize,
+    /// How many examples there were.
+    pub examples: usize,
+}
+
+impl Metrics {
+    /// What the logits of one example say about its label.
+    pub fn of<T: Element>(logits: &[T], label: usize) -> Self {
+        Self {
+            loss_sum: cross_entropy::reference::forward(logits, label).as_f64(),
+            correct: usize::from(cross_entropy::reference::argmax(logits) == label),
+            examples: 1,
+        }
+    }
+
+    /// Counts the examples of `other`, too.
+    pub fn add(&mut self, other: Metrics) {
+        self.loss_sum += other.loss_sum;
+        self.correct += other.correct;
+        self.examples += other.examples;
+    }
+
+    /// The mean loss of an example, NaN if there was none.
+    pub fn loss(&self) -> f64 {
+        self.loss_sum / self.examples as f64
+    }
+
+    /// The share that was right, from 0 to 1, NaN if there was no example.
+    pub fn accuracy(&self) -> f64 {
+        self.correct as f64 / self.examples as f64
+    }
+}
+
+/// Where an epoch stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    /// The running totals of the epoch so far.
+    pub metrics: Metrics,
+    /// How many examples the epoch has.
+    pub of: usize,
+}
+
+/// Who is told how an epoch goes, after its first step, then ten times a second at most, and at
+/// its end; and who can stop it. It is called while the caller waits, perhaps on another thread.
+pub type Watch<'a> = dyn FnMut(&Progress) -> ControlFlow<()> + Send + 'a;
+
+/// What a network gives for one batch, and all gradients.
+#[derive(Clone, Debug)]
+pub struct Backward<T = f32> {
+    /// Behind the last layer: (N, …).
+    pub output: Tensor<T>,
+    /// The gradient by the input: (N, C, H, W).
+    pub d_input: Tensor<T>,
+    /// The gradient by the parameters, summed over the batch, as one flat vector.
+    pub d_parameters: Vec<T>,
+}
+
+/// A way of computing a network, on numbers of type `T`.
+pub trait Engine<T: Element = f32>: Send {
+    /// Its name, as `--engine` has it.
+    fn name(&self) -> &'static str;
+
+    /// What it computes.
+    fn network(&self) -> &Network;
+
+    /// How many threads it computes with.
+    fn threads(&self) -> usize;
+
+    /// Takes over parameters, velocity and the number of steps.
+    ///
+    /// # Errors
+    /// If their lengths are not the network's.
+    fn load(&mut self, state: &TrainingState<T>) -> Result<(), EngineError>;
+
+    /// Hands them out as they are now.
+    fn state(&self) -> TrainingState<T>;
+
+    /// Forward and backward with a normalised input and any upstream gradient, for any network:
+    /// what the tests hold engines against.
+    ///
+    /// - `input`: (N, C, H, W)
+    /// - `d_output`: (N, …)
+    ///
+    /// # Errors
+    /// If a shape is not the network's.
+    fn backward(
+        &mut self,
+        input: &Tensor<T>,
+        d_output: &Tensor<T>,
+    ) -> Result<Backward<T>, EngineError>;
+
+    /// Loss, hits, and the gradient of the mean loss by the parameters, for one batch.
+    ///
+    /// # Errors
+    /// If the batch does not suit the network.
+    fn gradients(&mut self, batch: &Batch) -> Result<(Metrics, Vec<T>), EngineError>;
+
+    /// One step: gradients of the batch, then the optimiser.
+    ///
+    /// # Errors
+    /// If the batch does not suit the network.
+    fn train_batch(&mut self, batch: &Batch, rule: &StepRule) -> Result<Metrics, EngineError>;
+
+    /// The logits of every image: (N, classes).
+    ///
+    /// # Errors
+    /// If the images do not suit the network, or it does not end in a vector.
+    fn predict(&mut self, images: &Images) -> Result<Array2<T>, EngineError>;
+
+    /// One epoch over `data` in this `order`. Loss and accuracy are running totals: each batch is
+    /// judged by the parameters that it then changes.
+    ///
+    /// # Errors
+    /// If the data do not suit the network, the loss is not finite, or `watch` stops the epoch.
+    /// The parameters then stand as the last step left them.
+    fn train_epoch(
+        &mut self,
+        data: &Dataset,
+        order: &[u32],
+        rule: &StepRule,
+        watch: &mut Watch,
+    ) -> Result<Metrics, EngineError> {
+        train_in_batches(self, data, order, rule, watch)
+    }
+
+    /// Loss and accuracy over `data`, which stays unseen by the parameters.
+    ///
+    /// # Errors
+    /// If the data do not suit the network.
+    fn evaluate(&mut self, data: &Dataset) -> Result<Metrics, EngineError> {
+        self.network().check_classes(data.classes())?;
+        let logits = self.predict(data.images())?;
+        let mut total = Metrics::default();
+        for (logits, &label) in logits.rows().into_iter().zip(data.labels()) {
+            let logits = logits.to_slice().expect("logits are row-major");
+            total.add(Metrics::of(logits, usize::from(label)));
+        }
+        Ok(total)
+    }
+}
+
+/// How often an epoch reports, at most.
+const REPORT_EVERY: Duration = Duration::from_millis(100);
+
+/// The loop over an epoch's batches: this is training.
+fn train_in_batches<T: Element, E: Engine<T> + ?Sized>(
+    engine: &mut E,
+    data: &Dataset,
+    order: &[u32],
+    rule: &StepRule,
+    watch: &mut Watch,
+) -> Result<Metrics, EngineError> {
+    let mut metrics = Metrics::default();
+    let mut reported = None::<Instant>;
+    for (index, batch) in batches(data, order, rule.batch_size).enumerate() {
+        let batch_metrics = engine.train_batch(&batch, rule)?;
+        if !batch_metrics.loss_sum.is_finite() {
+            return Err(EngineError::NotFinite {
+                step: index + 1,
+                loss: batch_metrics.loss(),
+                lr: rule.optimiser.lr,
+            });
+        }
+        metrics.add(batch_metrics);
+        let of = order.len();
+        let due = reported.is_none_or(|time| time.elapsed() >= REPORT_EVERY);
+        if due || metrics.examples == of {
+            reported = Some(Instant::now());
+            if watch(&Progress { metrics, of }).is_break() {
+                return Err(EngineError::Stopped);
+            }
+        }
+    }
+    Ok(metrics)
+}
+
+/// The engines by name, as `--engine` has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EngineKind {
+    /// A usable GPU, else the CPU.
+    Auto,
+    /// The fastest engine of the CPU.
+    Cpu,
+    /// [`Reference`]
+    Reference,
+    /// [`Im2col`]
+    Im2col,
+}
+
+impl EngineKind {
+    /// All of them, the default first.
+    pub const ALL: [Self; 4] = [Self::Auto, Self::Cpu, Self::Reference, Self::Im2col];
+
+    /// The name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Cpu => "cpu",
+            Self::Reference => "reference",
+            Self::Im2col => "im2col",
+        }
+    }
+
+    /// The kind called `name`.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// What it stands for, in a line.
+    pub fn about(self) -> &'static str {
+        match self {
+            Self::Auto => "the fastest engine of this machine: im2col",
+            Self::Cpu => "the fastest engine of the CPU: im2col",
+            Self::Reference => "plain loops that follow the formulas, one thread",
+            Self::Im2col => "convolution as a matrix product, all threads",
+        }
+    }
+}
+
+impl fmt::Display for EngineKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Makes an engine for `network`, with all parameters 0 until [`Engine::load`].
+///
+/// `threads` is how many to use, `None` for as many as the machine has.
+///
+/// # Errors
+/// If the normalisation is for other channels than the network's, or threads cannot be started.
+pub fn open(
+    kind: EngineKind,
+    network: Network,
+    normalisation: Normalisation,
+    threads: Option<usize>,
+) -> Result<Box<dyn Engine>, EngineError> {
+    Ok(match kind {
+        EngineKind::Reference => Box::new(Reference::new(network, normalisation)?),
+        EngineKind::Auto | EngineKind::Cpu | EngineKind::Im2col => {
+            Box::new(Im2col::new(network, normalisation, threads)?)
+        }
+    })
+}
+
+fn check_size(
+    what: &'static str,
+    expected: &[usize],
+    found: &[usize],
+) -> Result<(), EngineError> {
+    if expected == found {
+        return Ok(());
+    }
+    Err(EngineError::Size {
+        what,
+        expected: expected.to_vec(),
+        found: found.to_vec(),
+    })
+}
+
+fn check_normalisation(network: &Network, normalisation: &Normalisation) -> Result<(), EngineError> {
+    let [channels, ..] = network.input();
+    check_size(
+        "channels of the normalisation",
+        &[channels],
+        &[normalisation.channels()],
+    )
+}
+
+fn check_state<T>(network: &Network, state: &TrainingState<T>) -> Result<(), EngineError> {
+    let count = [network.parameter_count()];
+    check_size("parameters", &count, &[state.parameters.len()])?;
+    check_size("velocity", &count, &[state.velocity.len()])
+}
+
+fn check_images(network: &Network, images: [usize; 3]) -> Result<(), EngineError> {
+    let network = network.input();
+    if images == network {
+        Ok(())
+    } else {
+        Err(EngineError::Images { network, images })
+    }
+}
+
+fn check_batch(network: &Network, batch: &Batch) -> Result<(), EngineError> {
+    if batch.is_empty() {
+        return Err(EngineError::EmptyBatch);
+    }
+    check_images(network, batch.dataset().images().shape())?;
+    Ok(network.check_classes(batch.dataset().classes())?)
+}
+
+/// Checks `input` (N, C, H, W) and `d_output` (N, …), and returns N.
+fn check_tensors<T>(
+    network: &Network,
+    input: &Tensor<T>,
+    d_output: &Tensor<T>,
+) -> Result<usize, EngineError> {
+    let n = input.shape().first().copied().unwrap_or(0);
+    let with_n = |sizes: &[usize]| [&[n], sizes].concat();
+    check_size("input", &with_n(&network.input()), input.shape())?;
+    let output = with_n(network.output().sizes());
+    check_size("d_output", &output, d_output.shape())?;
+    Ok(n)
+}
+
+/// The number of outputs of a network that ends in a vector.
+fn outputs(network: &Network) -> Result<usize, EngineError> {
+    network.check_classes(0)?;
+    Ok(network.output().elements())
+}

@@ -1,0 +1,200 @@
+//! The engine that follows the formulas: one image after another, one thread, in `f32` or `f64`.
+//!
+//! Read this one first. The others must give what it gives.
+
+use ndarray::Array2;
+
+use super::{
+    Backward, Engine, EngineError, Metrics, TrainingState, check_batch, check_images,
+    check_normalisation, check_state, check_tensors, outputs,
+};
+use crate::data::{Batch, Images, Normalisation};
+use crate::layers::{conv2d, cross_entropy, flatten, linear, max_pool2d, relu};
+use crate::network::{Network, Operation};
+use crate::optimisers::StepRule;
+use crate::tensor::{Element, Tensor};
+
+/// Plain loops.
+pub struct Reference<T = f32> {
+    network: Network,
+    normalisation: Normalisation,
+    state: TrainingState<T>,
+    /// The gradient of one batch, of the form of the parameters.
+    d_parameters: Vec<T>,
+    /// What stands before every layer, and behind the last: one image.
+    activations: Vec<Vec<T>>,
+    /// The gradients by the activations.
+    d_activations: Vec<Vec<T>>,
+}
+
+impl<T: Element> Reference<T> {
+    /// An engine for `network`, with all parameters 0.
+    ///
+    /// # Errors
+    /// If the normalisation is for other channels than the network's.
+    pub fn new(network: Network, normalisation: Normalisation) -> Result<Self, EngineError> {
+        check_normalisation(&network, &normalisation)?;
+        let parameters = vec![T::zero(); network.parameter_count()];
+        let input = network.input().iter().product();
+        let outputs = network.layers().iter().map(|layer| layer.output.elements());
+        let activations: Vec<Vec<T>> = std::iter::once(input)
+            .chain(outputs)
+            .map(|elements| vec![T::zero(); elements])
+            .collect();
+        Ok(Self {
+            d_parameters: parameters.clone(),
+            state: TrainingState::from_parameters(parameters),
+            d_activations: activations.clone(),
+            activations,
+            network,
+            normalisation,
+        })
+    }
+
+    /// From the first activation, which is filled, to the last, which is returned.
+    fn forward(&mut self) -> &[T] {
+        let parameters = &self.state.parameters;
+        for (index, layer) in self.network.layers().iter().enumerate() {
+            let (before, behind) = self.activations.split_at_mut(index + 1);
+            let (x, y) = (&before[index], &mut behind[0]);
+            let weight = &parameters[layer.weight.clone()];
+            let bias = &parameters[layer.bias.clone()];
+            match &layer.operation {
+                Operation::Conv2d(conv) => conv2d::reference::forward(conv, x, weight, bias, y),
+                Operation::Relu => relu::reference::forward(x, y),
+                Operation::MaxPool2d(pool) => max_pool2d::reference::forward(pool, x, y),
+                Operation::Flatten => flatten::reference::forward(x, y),
+                Operation::Linear(l) => linear::reference::forward(l, x, weight, bias, y),
+            }
+        }
+        &self.activations[self.network.layers().len()]
+    }
+
+    /// From the last gradient, which is filled, to the first; `d_parameters` is added to.
+    fn backward(&mut self) {
+        let parameters = &self.state.parameters;
+        for (index, layer) in self.network.layers().iter().enumerate().rev() {
+            let x = &self.activations[index];
+            let (before, behind) = self.d_activations.split_at_mut(index + 1);
+            let (d_x, d_y) = (&mut before[index], &behind[0]);
+            let weight = &parameters[layer.weight.clone()];
+            let (d_weight, d_bias) = layer.split_mut(&mut self.d_parameters);
+            match &layer.operation {
+                Operation::Conv2d(conv) => {
+                    conv2d::reference::backward(conv, x, weight, d_y, d_x, d_weight, d_bias);
+                }
+                Operation::Relu => relu::reference::backward(x, d_y, d_x),
+                Operation::MaxPool2d(pool) => max_pool2d::reference::backward(pool, x, d_y, d_x),
+                Operation::Flatten => flatten::reference::backward(d_y, d_x),
+                Operation::Linear(l) => {
+                    linear::reference::backward(l, x, weight, d_y, d_x, d_weight, d_bias);
+                }
+            }
+        }
+    }
+
+    /// The gradient of the batch's mean loss, into `d_parameters`.
+    fn batch_gradients(&mut self, batch: &Batch) -> Result<Metrics, EngineError> {
+        check_batch(&self.network, batch)?;
+        let last = self.network.layers().len();
+        self.d_parameters.fill(T::zero());
+        let mut total = Metrics::default();
+        for n in 0..batch.len() {
+            let label = batch.label(n);
+            self.normalisation
+                .apply(batch.image(n), &mut self.activations[0]);
+            let logits = self.forward();
+            total.add(Metrics::of(logits, label));
+            let (z, d_z) = (&self.activations[last], &mut self.d_activations[last]);
+            cross_entropy::reference::backward(z, label, batch.len(), d_z);
+            self.backward();
+        }
+        Ok(total)
+    }
+}
+
+impl<T: Element> Engine<T> for Reference<T> {
+    fn name(&self) -> &'static str {
+        "reference"
+    }
+
+    fn network(&self) -> &Network {
+        &self.network
+    }
+
+    fn threads(&self) -> usize {
+        1
+    }
+
+    fn load(&mut self, state: &TrainingState<T>) -> Result<(), EngineError> {
+        check_state(&self.network, state)?;
+        self.state.clone_from(state);
+        Ok(())
+    }
+
+    fn state(&self) -> TrainingState<T> {
+        self.state.clone()
+    }
+
+    fn backward(
+        &mut self,
+        input: &Tensor<T>,
+        d_output: &Tensor<T>,
+    ) -> Result<Backward<T>, EngineError> {
+        check_tensors(&self.network, input, d_output)?;
+        let last = self.network.layers().len();
+        let mut output = Tensor::zeros(d_output.shape());
+        let mut d_input = Tensor::zeros(input.shape());
+        self.d_parameters.fill(T::zero());
+        let examples = input.outer_iter().zip(d_output.outer_iter());
+        let results = output.outer_iter_mut().zip(d_input.outer_iter_mut());
+        for ((x, d_y), (mut y, mut d_x)) in examples.zip(results) {
+            copy(x.iter(), &mut self.activations[0]);
+            copy(self.forward().iter(), &mut y);
+            copy(d_y.iter(), &mut self.d_activations[last]);
+            self.backward();
+            copy(self.d_activations[0].iter(), &mut d_x);
+        }
+        Ok(Backward {
+            output,
+            d_input,
+            d_parameters: self.d_parameters.clone(),
+        })
+    }
+
+    fn gradients(&mut self, batch: &Batch) -> Result<(Metrics, Vec<T>), EngineError> {
+        let metrics = self.batch_gradients(batch)?;
+        Ok((metrics, self.d_parameters.clone()))
+    }
+
+    fn train_batch(&mut self, batch: &Batch, rule: &StepRule) -> Result<Metrics, EngineError> {
+        let metrics = self.batch_gradients(batch)?;
+        let TrainingState {
+            parameters,
+            velocity,
+            steps,
+        } = &mut self.state;
+        rule.optimiser.step(parameters, &self.d_parameters, velocity);
+        *steps += 1;
+        Ok(metrics)
+    }
+
+    fn predict(&mut self, images: &Images) -> Result<Array2<T>, EngineError> {
+        check_images(&self.network, images.shape())?;
+        let mut logits = Array2::zeros((images.len(), outputs(&self.network)?));
+        for (n, mut logits) in logits.rows_mut().into_iter().enumerate() {
+            self.normalisation
+                .apply(images.image(n), &mut self.activations[0]);
+            copy(self.forward().iter(), &mut logits);
+        }
+        Ok(logits)
+    }
+}
+
+/// Copies numbers in their order, between a slice and a tensor of any shape.
+fn copy<'a, T: Element>(
+    from: impl Iterator<Item = &'a T>,
+    to: impl IntoIterator<Item = &'a mut T>,
+) {
+    to.into_iter().zip(from).for_each(|(to, from)| *to = *from);
+}

@@ -1,0 +1,57 @@
+//! Maximum pooling that remembers its winners, so that the backward pass only scatters.
+
+use super::{MaxPool2d, wins};
+
+/// - `x`: (C, H, W)
+/// - `y`: (C, oh, ow), written
+/// - `winners`: (C, oh, ow), written: which pixel of its channel each maximum came from
+pub fn forward(pool: &MaxPool2d, x: &[f32], y: &mut [f32], winners: &mut [u32]) {
+    let [height, width] = pool.input;
+    let [out_height, out_width] = pool.output;
+    let [down, across] = pool.window.stride;
+    let [kernel_height, kernel_width] = pool.window.kernel;
+    let [above, left] = pool.window.padding;
+    assert_eq!(x.len(), pool.channels * height * width, "x: (C, H, W)");
+    assert_eq!(y.len(), pool.channels * out_height * out_width, "y: (C, oh, ow)");
+    assert_eq!(winners.len(), y.len(), "winners: (C, oh, ow)");
+
+    let lines = y.chunks_exact_mut(out_width).zip(winners.chunks_exact_mut(out_width));
+    for (line, (y, winners)) in lines.enumerate() {
+        let (c, i) = (line / out_height, line % out_height);
+        let x = &x[c * height * width..][..height * width];
+        let rows = (i * down).saturating_sub(above)..(i * down + kernel_height - above).min(height);
+        for (j, (y, winner)) in y.iter_mut().zip(winners).enumerate() {
+            let start = (j * across).saturating_sub(left);
+            let end = (j * across + kernel_width - left).min(width);
+            let mut place = rows.start * width + start;
+            let mut maximum = x[place];
+            for m in rows.clone() {
+                for n in m * width + start..m * width + end {
+                    if wins(x[n], maximum) {
+                        (maximum, place) = (x[n], n);
+                    }
+                }
+            }
+            *y = maximum;
+            // A channel has at most MAX_ELEMENTS pixels, which fit in 32 bits.
+            *winner = place as u32;
+        }
+    }
+}
+
+/// - `winners`: (C, oh, ow), from the forward pass
+/// - `d_y`: (C, oh, ow)
+/// - `d_x`: (C, H, W), written
+pub fn backward(pool: &MaxPool2d, winners: &[u32], d_y: &[f32], d_x: &mut [f32]) {
+    let (area, windows) = (pool.input[0] * pool.input[1], pool.output[0] * pool.output[1]);
+    assert_eq!(d_x.len(), pool.channels * area, "d_x: (C, H, W)");
+    assert_eq!(d_y.len(), pool.channels * windows, "d_y: (C, oh, ow)");
+    assert_eq!(winners.len(), d_y.len(), "winners: (C, oh, ow)");
+    d_x.fill(0.0);
+    let channels = d_y.chunks_exact(windows).zip(winners.chunks_exact(windows));
+    for (d_x, (d_y, winners)) in d_x.chunks_exact_mut(area).zip(channels) {
+        for (&d_y, &winner) in d_y.iter().zip(winners) {
+            d_x[winner as usize] += d_y;
+        }
+    }
+}
