@@ -1,6 +1,7 @@
 pub mod digest;
 pub mod data;
 pub mod engines;
+mod hardware;
 pub mod layers;
 pub mod network;
 pub mod optimisers;

@@ -33,7 +33,7 @@ const MAX_SLICES: usize = 32;
 
 /// How many examples are in each slice of a batch of at least one, the last perhaps fewer.
 fn slice_length(batch: usize) -> usize {
-    batch.div_ceil(MAX_SLICES).next_multiple_of(TOGETHER)
+    batch.div_ceil(MAX_SLICES).next_multiple_of(4)
 }
 
 /// Matrix products on all threads.

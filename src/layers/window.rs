@@ -70,9 +70,16 @@ impl Window {
         output: usize,
     ) -> std::ops::Range<usize> {
         let (stride, padding) = (self.stride[axis], self.padding[axis]);
-        let start = padding.saturating_sub(k).div_ceil(stride);
-        let end = (input + padding).saturating_sub(k).div_ceil(stride);
-        let end = end.min(output);
+        // Most windows lie on the image whole, and a division takes as long as copying a line.
+        let start = match padding.checked_sub(k) {
+            None | Some(0) => 0,
+            Some(border) => border.div_ceil(stride),
+        };
+        let end = if (output - 1) * stride + k < input + padding {
+            output
+        } else {
+            (input + padding).saturating_sub(k).div_ceil(stride)
+        };
         start.min(end)..end
     }
 }

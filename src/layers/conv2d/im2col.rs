@@ -9,11 +9,10 @@
 //! d_cols   (K, P) = weight^T (K, O) . d_y (O, P),     then summed back into d_x
 //! ```
 //!
-//! The products are ndarray's `general_mat_mul`, which is matrixmultiply's kernel.
-
-use ndarray::linalg::general_mat_mul;
+//! One product an image is as fast as one over several, and keeps `y` as (O, oh, ow).
 
 use super::Conv2d;
+use crate::hardware::{Into, gemm};
 use crate::tensor::{view, view_mut};
 
 /// Copies the pixels under every window into a column, 0 where the border is.
@@ -21,82 +20,103 @@ use crate::tensor::{view, view_mut};
 /// - `x`: (C, H, W)
 /// - `cols`: (C kh kw, oh ow), written
 pub fn im2col(conv: &Conv2d, x: &[f32], cols: &mut [f32]) {
-    let [height, width] = conv.input;
-    let [_, out_width] = conv.output;
-    assert_eq!(x.len(), conv.in_channels * height * width, "x: (C, H, W)");
-    for_each_row(conv, cols, |row, c, u, v| {
-        let rows = conv.window.inside(0, u, height, conv.output[0]);
-        let columns = conv.window.inside(1, v, width, out_width);
-        row[..rows.start * out_width].fill(0.0);
-        row[rows.end * out_width..].fill(0.0);
-        for i in rows {
-            let line = &mut row[i * out_width..][..out_width];
-            line[..columns.start].fill(0.0);
-            line[columns.end..].fill(0.0);
-            let [m, n] = first_pixel(conv, [i, columns.start], [u, v]);
-            let pixels = &x[(c * height + m) * width..][..width];
-            let line = &mut line[columns.clone()];
-            if conv.window.stride[1] == 1 {
-                line.copy_from_slice(&pixels[n..][..line.len()]);
-            } else {
-                let pixels = pixels[n..].iter().step_by(conv.window.stride[1]);
-                line.iter_mut().zip(pixels).for_each(|(to, &from)| *to = from);
+    if conv.window.padding != [0, 0] {
+        cols.fill(0.0);
+    }
+    for (c, x) in x.chunks_exact(conv.input[0] * conv.input[1]).enumerate() {
+        for u in 0..conv.window.kernel[0] {
+            for v in 0..conv.window.kernel[1] {
+                if let Some((size, pixels, columns)) = seen_from(conv, c, u, v) {
+                    transfer::<false>(size, (x, pixels), (cols, columns));
+                }
             }
         }
-    });
+    }
 }
 
 /// Adds every place of every column back to the pixel that it was copied from.
 ///
 /// - `cols`: (C kh kw, oh ow)
 /// - `x`: (C, H, W), written
-pub fn col2im(conv: &Conv2d, cols: &mut [f32], x: &mut [f32]) {
-    let [height, width] = conv.input;
-    let [_, out_width] = conv.output;
-    assert_eq!(x.len(), conv.in_channels * height * width, "x: (C, H, W)");
+pub fn col2im(conv: &Conv2d, cols: &[f32], x: &mut [f32]) {
     x.fill(0.0);
-    for_each_row(conv, cols, |row, c, u, v| {
-        let columns = conv.window.inside(1, v, width, out_width);
-        for i in conv.window.inside(0, u, height, conv.output[0]) {
-            let line = &row[i * out_width..][..out_width][columns.clone()];
-            let [m, n] = first_pixel(conv, [i, columns.start], [u, v]);
-            let pixels = &mut x[(c * height + m) * width..][..width];
-            if conv.window.stride[1] == 1 {
-                let pixels = &mut pixels[n..][..line.len()];
-                pixels.iter_mut().zip(line).for_each(|(to, &from)| *to += from);
-            } else {
-                let pixels = pixels[n..].iter_mut().step_by(conv.window.stride[1]);
-                pixels.zip(line).for_each(|(to, &from)| *to += from);
-            }
-        }
-    });
-}
-
-/// Calls `each` with every row of `cols`, (oh ow), and the c, u, v that it stands for.
-fn for_each_row(
-    conv: &Conv2d,
-    cols: &mut [f32],
-    mut each: impl FnMut(&mut [f32], usize, usize, usize),
-) {
-    let [kernel_height, kernel_width] = conv.window.kernel;
-    assert_eq!(cols.len(), conv.fan_in() * conv.windows(), "cols: (K, P)");
-    let mut rows = cols.chunks_exact_mut(conv.windows());
-    for c in 0..conv.in_channels {
-        for u in 0..kernel_height {
-            for v in 0..kernel_width {
-                each(rows.next().expect("K rows"), c, u, v);
+    for (c, x) in x.chunks_exact_mut(conv.input[0] * conv.input[1]).enumerate() {
+        for u in 0..conv.window.kernel[0] {
+            for v in 0..conv.window.kernel[1] {
+                if let Some((size, pixels, columns)) = seen_from(conv, c, u, v) {
+                    transfer::<true>(size, (cols, columns), (x, pixels));
+                }
             }
         }
     }
 }
 
-/// The pixel under place `k` of window `at`, which `Window::inside` found to be on the image. A
-/// column that no window reaches may lie one past the end of its line.
-fn first_pixel(conv: &Conv2d, at: [usize; 2], k: [usize; 2]) -> [usize; 2] {
-    [0, 1].map(|axis| {
-        let place = at[axis] * conv.window.stride[axis] + k[axis];
-        (place - conv.window.padding[axis].min(place)).min(conv.input[axis])
-    })
+/// Where a grid of numbers lies in a flat buffer.
+#[derive(Clone, Copy)]
+struct Grid {
+    /// Its first number.
+    first: usize,
+    /// From a number to the one below.
+    down: usize,
+    /// From a number to the one on its right.
+    across: usize,
+}
+
+/// The windows whose place (u, v) lies on the image and not on its border: how many, down and
+/// across; their pixels in channel c (H, W); their numbers in the columns (C kh kw, oh ow).
+#[inline(always)]
+fn seen_from(conv: &Conv2d, c: usize, u: usize, v: usize) -> Option<([usize; 2], Grid, Grid)> {
+    let (window, [height, width]) = (&conv.window, conv.input);
+    let rows = window.inside(0, u, height, conv.output[0]);
+    let columns = window.inside(1, v, width, conv.output[1]);
+    let [m, n] = window.pixel([rows.start, columns.start], [u, v], conv.input)?;
+    let pixels = Grid {
+        first: m * width + n,
+        down: window.stride[0] * width,
+        across: window.stride[1],
+    };
+    let row = (c * window.kernel[0] + u) * window.kernel[1] + v;
+    let numbers = Grid {
+        first: (row * conv.output[0] + rows.start) * conv.output[1] + columns.start,
+        down: conv.output[1],
+        across: 1,
+    };
+    Some(([rows.len(), columns.len()], pixels, numbers))
+}
+
+/// Copies, or adds, a grid of `size` from one buffer to another: eight columns at a time where
+/// neighbours are neighbours in both, for lines are too short to be worth a call of `memcpy`.
+#[inline(always)]
+fn transfer<const ADD: bool>(
+    [height, width]: [usize; 2],
+    (from, source): (&[f32], Grid),
+    (to, target): (&mut [f32], Grid),
+) {
+    let blocks = if source.across == 1 && target.across == 1 { width / 8 } else { 0 };
+    for block in 0..blocks {
+        let from = from[source.first + 8 * block..].chunks(source.down);
+        let to = to[target.first + 8 * block..].chunks_mut(target.down);
+        transfer_lines::<8, ADD>(height, from, to);
+    }
+    for column in 8 * blocks..width {
+        let from = from[source.first + column * source.across..].chunks(source.down);
+        let to = to[target.first + column * target.across..].chunks_mut(target.down);
+        transfer_lines::<1, ADD>(height, from, to);
+    }
+}
+
+/// The first `N` numbers of every line.
+#[inline(always)]
+fn transfer_lines<'a, const N: usize, const ADD: bool>(
+    height: usize,
+    from: impl Iterator<Item = &'a [f32]>,
+    to: impl Iterator<Item = &'a mut [f32]>,
+) {
+    for (from, to) in from.zip(to).take(height) {
+        for (to, &from) in to[..N].iter_mut().zip(&from[..N]) {
+            *to = if ADD { *to + from } else { from };
+        }
+    }
 }
 
 /// - `x`: (C, H, W)
@@ -120,7 +140,7 @@ pub fn forward(
     for (mut y, &bias) in y.rows_mut().into_iter().zip(bias) {
         y.fill(bias);
     }
-    general_mat_mul(1.0, &weight, &cols, 1.0, &mut y);
+    gemm(weight, cols, Into::Sum, y);
 }
 
 /// - `weight`: (O, C, kh, kw)
@@ -144,13 +164,13 @@ pub fn backward(
     for (d_bias, d_y) in d_bias.iter_mut().zip(d_y.rows()) {
         *d_bias += d_y.sum();
     }
-    let mut d_weight = view_mut([outputs, k], d_weight);
+    let d_weight = view_mut([outputs, k], d_weight);
     // d_weight (O, K) += d_y (O, P) . cols^T (P, K)
-    general_mat_mul(1.0, &d_y, &view([k, p], cols).t(), 1.0, &mut d_weight);
+    gemm(d_y, view([k, p], cols).reversed_axes(), Into::Sum, d_weight);
     if let Some(d_x) = d_x {
         // d_cols (K, P) = weight^T (K, O) . d_y (O, P), in the place of cols
-        let mut d_cols = view_mut([k, p], cols);
-        general_mat_mul(1.0, &weight.t(), &d_y, 0.0, &mut d_cols);
+        let d_cols = view_mut([k, p], cols);
+        gemm(weight.reversed_axes(), d_y, Into::Overwritten, d_cols);
         col2im(conv, cols, d_x);
     }
 }

@@ -6,9 +6,8 @@
 //! d_x      (n, I) = d_y (n, O) . weight (O, I)
 //! ```
 
-use ndarray::linalg::general_mat_mul;
-
 use super::Linear;
+use crate::hardware::{Into, gemm};
 use crate::tensor::{view, view_mut};
 
 /// - `x`: (n, I)
@@ -22,7 +21,7 @@ pub fn forward(linear: &Linear, n: usize, x: &[f32], weight: &[f32], bias: &[f32
     for mut y in y.rows_mut() {
         y.assign(&view([linear.out_features], bias));
     }
-    general_mat_mul(1.0, &x, &weight.t(), 1.0, &mut y);
+    gemm(x, weight.reversed_axes(), Into::Sum, y);
 }
 
 /// - `x`: (n, I)
@@ -48,13 +47,13 @@ pub fn backward(
     for d_y in d_y.rows() {
         d_bias += &d_y;
     }
-    let mut d_weight = view_mut(linear.weight(), d_weight);
+    let d_weight = view_mut(linear.weight(), d_weight);
     // d_weight (O, I) += d_y^T (O, n) . x (n, I)
-    general_mat_mul(1.0, &d_y.t(), &x, 1.0, &mut d_weight);
+    gemm(d_y.reversed_axes(), x, Into::Sum, d_weight);
     if let Some(d_x) = d_x {
         let weight = view(linear.weight(), weight); // weight: (O, I)
-        let mut d_x = view_mut([n, linear.in_features], d_x);
+        let d_x = view_mut([n, linear.in_features], d_x);
         // d_x (n, I) = d_y (n, O) . weight (O, I)
-        general_mat_mul(1.0, &d_y, &weight, 0.0, &mut d_x);
+        gemm(d_y, weight, Into::Overwritten, d_x);
     }
 }

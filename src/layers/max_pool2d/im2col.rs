@@ -1,4 +1,8 @@
 //! Maximum pooling that remembers its winners, so that the backward pass only scatters.
+//!
+//! A line of windows is pooled at once, one place of the windows after another.
+
+use std::hint::select_unpredictable;
 
 use super::{MaxPool2d, wins};
 
@@ -6,11 +10,12 @@ use super::{MaxPool2d, wins};
 /// - `y`: (C, oh, ow), written
 /// - `winners`: (C, oh, ow), written: which pixel of its channel each maximum came from
 pub fn forward(pool: &MaxPool2d, x: &[f32], y: &mut [f32], winners: &mut [u32]) {
+    let window = &pool.window;
     let [height, width] = pool.input;
     let [out_height, out_width] = pool.output;
-    let [down, across] = pool.window.stride;
-    let [kernel_height, kernel_width] = pool.window.kernel;
-    let [above, left] = pool.window.padding;
+    let [down, across] = window.stride;
+    let [kernel_height, kernel_width] = window.kernel;
+    let [above, left] = window.padding;
     assert_eq!(x.len(), pool.channels * height * width, "x: (C, H, W)");
     assert_eq!(y.len(), pool.channels * out_height * out_width, "y: (C, oh, ow)");
     assert_eq!(winners.len(), y.len(), "winners: (C, oh, ow)");
@@ -19,22 +24,30 @@ pub fn forward(pool: &MaxPool2d, x: &[f32], y: &mut [f32], winners: &mut [u32]) 
     for (line, (y, winners)) in lines.enumerate() {
         let (c, i) = (line / out_height, line % out_height);
         let x = &x[c * height * width..][..height * width];
-        let rows = (i * down).saturating_sub(above)..(i * down + kernel_height - above).min(height);
-        for (j, (y, winner)) in y.iter_mut().zip(winners).enumerate() {
-            let start = (j * across).saturating_sub(left);
-            let end = (j * across + kernel_width - left).min(width);
-            let mut place = rows.start * width + start;
-            let mut maximum = x[place];
-            for m in rows.clone() {
-                for n in m * width + start..m * width + end {
-                    if wins(x[n], maximum) {
-                        (maximum, place) = (x[n], n);
-                    }
+        let top = (i * down).saturating_sub(above);
+        let bottom = (i * down + kernel_height - above).min(height);
+        // Every window begins with its first pixel. A channel has at most MAX_ELEMENTS pixels,
+        // which fit in 32 bits.
+        for (j, winner) in winners.iter_mut().enumerate() {
+            *winner = (top * width + (j * across).saturating_sub(left)) as u32;
+        }
+        for m in top..bottom {
+            for v in 0..kernel_width {
+                let inside = window.inside(1, v, width, out_width);
+                if inside.is_empty() {
+                    continue;
+                }
+                let mut place = m * width + inside.start * across + v - left;
+                for winner in &mut winners[inside] {
+                    // A selection, not a branch: which pixel wins cannot be predicted.
+                    let wins = wins(x[place], x[*winner as usize]);
+                    *winner = select_unpredictable(wins, place as u32, *winner);
+                    place += across;
                 }
             }
-            *y = maximum;
-            // A channel has at most MAX_ELEMENTS pixels, which fit in 32 bits.
-            *winner = place as u32;
+        }
+        for (y, &winner) in y.iter_mut().zip(&*winners) {
+            *y = x[winner as usize];
         }
     }
 }

@@ -1,0 +1,5 @@
+//! What the machine gives: matrix products at its speed.
+
+mod gemm;
+
+pub(crate) use gemm::{Into, gemm};
