@@ -111,9 +111,6 @@ mod tests {
     fn relative_error_never_hides_nan_or_a_missing_element() {
         assert!(relative_error(&[f32::NAN], &[1.0_f64]).is_nan());
         assert!(relative_error(&[1.0_f32], &[f64::NAN]).is_nan());
-        assert_eq!(
-            relative_error(&[1.0_f32], &[1.0_f64, 1.0]),
-            f64::INFINITY
-        );
+        assert_eq!(relative_error(&[1.0_f32], &[1.0_f64, 1.0]), f64::INFINITY);
     }
 }

@@ -357,7 +357,9 @@ fn unsuited(file: &SourceFile, offset: u64, fault: DataFault) -> DataError {
 
 /// The path of one of the four files.
 fn find(folder: &Path, prefix: Option<&str>, part: Part) -> Result<PathBuf, DataError> {
-    let prefix = prefix.map(|prefix| format!("{prefix}-")).unwrap_or_default();
+    let prefix = prefix
+        .map(|prefix| format!("{prefix}-"))
+        .unwrap_or_default();
     for folder in [folder.to_owned(), folder.join("MNIST/raw")] {
         for name in part.names() {
             for ending in ["", ".gz"] {
@@ -459,7 +461,11 @@ fn pair(
     }
     if let Some(n) = labels.iter().position(|&l| usize::from(l) >= classes) {
         let label = labels[n];
-        return Err(unsuited(file, 8 + n as u64, DataFault::Label { label, classes }));
+        return Err(unsuited(
+            file,
+            8 + n as u64,
+            DataFault::Label { label, classes },
+        ));
     }
     Ok(Dataset {
         images,

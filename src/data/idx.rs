@@ -61,7 +61,9 @@ pub enum IdxFault {
     #[error("sizes {0:?} promise more than {MAX_BYTES} bytes of elements")]
     TooLarge(Vec<usize>),
     /// Fewer bytes than the header promised.
-    #[error("the file ends after {found} of the {promised} bytes of elements that its header promises")]
+    #[error(
+        "the file ends after {found} of the {promised} bytes of elements that its header promises"
+    )]
     TooShort {
         /// What the header promised, in bytes of elements.
         promised: u64,

@@ -162,7 +162,8 @@ impl Model {
             match &layer.operation {
                 Operation::Conv2d(conv) => {
                     let cols = first(&mut work.cols[index], n);
-                    for ((d_x, d_y), cols) in images(d_x, n).zip(images(d_y, n)).zip(images(cols, n))
+                    for ((d_x, d_y), cols) in
+                        images(d_x, n).zip(images(d_y, n)).zip(images(cols, n))
                     {
                         let d_x = wanted.then_some(d_x);
                         conv2d::im2col::backward(conv, weight, cols, d_y, d_x, d_weight, d_bias);
@@ -342,7 +343,10 @@ impl Engine for Im2col {
         let mut d_input = Tensor::zeros(input.shape());
         let mut d_parameters = vec![0.0; self.model.parameters.len()];
         let flat = "a tensor in standard layout is a slice";
-        let (x, d_y) = (input.as_slice().expect(flat), d_output.as_slice().expect(flat));
+        let (x, d_y) = (
+            input.as_slice().expect(flat),
+            d_output.as_slice().expect(flat),
+        );
         let y = output.as_slice_mut().expect(flat);
         let d_x = d_input.as_slice_mut().expect(flat);
         let (inputs, outputs) = (x.len() / n.max(1), y.len() / n.max(1));
@@ -352,7 +356,8 @@ impl Engine for Im2col {
             for start in (0..n).step_by(TOGETHER) {
                 let n = TOGETHER.min(n - start);
                 let (input, output) = (start * inputs.., start * outputs..);
-                work.input(n).copy_from_slice(&x[input.clone()][..n * inputs]);
+                work.input(n)
+                    .copy_from_slice(&x[input.clone()][..n * inputs]);
                 y[output.clone()][..n * outputs].copy_from_slice(model.forward(work, n));
                 first(&mut work.d_activations[last], n)
                     .copy_from_slice(&d_y[output][..n * outputs]);

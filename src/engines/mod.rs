@@ -3,6 +3,7 @@
 //! Every engine is an [`Engine`], is held to [`reference`] by one test body, and draws the same
 //! random numbers. [`open`] makes one by name.
 
+pub mod check;
 pub mod im2col;
 pub mod reference;
 
@@ -353,11 +354,7 @@ pub fn open(
     })
 }
 
-fn check_size(
-    what: &'static str,
-    expected: &[usize],
-    found: &[usize],
-) -> Result<(), EngineError> {
+fn check_size(what: &'static str, expected: &[usize], found: &[usize]) -> Result<(), EngineError> {
     if expected == found {
         return Ok(());
     }
@@ -368,7 +365,10 @@ fn check_size(
     })
 }
 
-fn check_normalisation(network: &Network, normalisation: &Normalisation) -> Result<(), EngineError> {
+fn check_normalisation(
+    network: &Network,
+    normalisation: &Normalisation,
+) -> Result<(), EngineError> {
     let [channels, ..] = network.input();
     check_size(
         "channels of the normalisation",

@@ -70,6 +70,41 @@ impl<T: Element> Reference<T> {
         &self.activations[self.network.layers().len()]
     }
 
+    /// What the network gives for a normalised input of (N, C, H, W): (N, …), flat.
+    pub(super) fn outputs(&mut self, input: &Tensor<T>) -> Vec<T> {
+        let mut outputs = Vec::new();
+        for x in input.outer_iter() {
+            copy(x.iter(), &mut self.activations[0]);
+            outputs.extend_from_slice(self.forward());
+        }
+        outputs
+    }
+
+    /// How near a normalised input of (N, C, H, W) brings the network to a kink: the smallest
+    /// `|x|` before a ReLU, and the smallest lead in a pooling window. Exact ties do not count:
+    /// they are zeros behind a ReLU, which stay zero, and belong to the first in every engine.
+    pub(super) fn margin(&mut self, input: &Tensor<T>) -> f64 {
+        let mut margin = f64::INFINITY;
+        for x in input.outer_iter() {
+            copy(x.iter(), &mut self.activations[0]);
+            self.forward();
+            for (layer, x) in self.network.layers().iter().zip(&self.activations) {
+                match &layer.operation {
+                    Operation::Relu => {
+                        let sizes = x.iter().map(|x| x.as_f64().abs());
+                        margin = sizes.fold(margin, f64::min);
+                    }
+                    Operation::MaxPool2d(pool) => {
+                        let leads = max_pool2d::reference::leads(pool, x);
+                        margin = leads.filter(|&lead| lead > 0.0).fold(margin, f64::min);
+                    }
+                    Operation::Conv2d(_) | Operation::Flatten | Operation::Linear(_) => {}
+                }
+            }
+        }
+        margin
+    }
+
     /// From the last gradient, which is filled, to the first; `d_parameters` is added to.
     fn backward(&mut self) {
         let parameters = &self.state.parameters;
@@ -174,7 +209,8 @@ impl<T: Element> Engine<T> for Reference<T> {
             velocity,
             steps,
         } = &mut self.state;
-        rule.optimiser.step(parameters, &self.d_parameters, velocity);
+        rule.optimiser
+            .step(parameters, &self.d_parameters, velocity);
         *steps += 1;
         Ok(metrics)
     }

@@ -64,7 +64,9 @@ mod tests {
 
     /// Whole numbers, so that the order of the sums changes nothing.
     fn matrix(rows: usize, columns: usize) -> Array2<f32> {
-        Array2::from_shape_fn((rows, columns), |(i, j)| ((7 * i + 3 * j) % 11) as f32 - 5.0)
+        Array2::from_shape_fn((rows, columns), |(i, j)| {
+            ((7 * i + 3 * j) % 11) as f32 - 5.0
+        })
     }
 
     #[test]
@@ -95,6 +97,11 @@ mod tests {
     #[should_panic(expected = "a (M, K) and b (K, N)")]
     fn shapes_that_do_not_fit_are_refused() {
         let mut c = Array2::zeros((2, 2));
-        gemm(matrix(2, 3).view(), matrix(4, 2).view(), Into::Sum, c.view_mut());
+        gemm(
+            matrix(2, 3).view(),
+            matrix(4, 2).view(),
+            Into::Sum,
+            c.view_mut(),
+        );
     }
 }

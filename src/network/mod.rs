@@ -30,7 +30,9 @@ pub enum NetworkError {
     #[error(transparent)]
     Text(#[from] TextError),
     /// No input shape is known.
-    #[error("the network names no input, and there is no data to take it from: begin it with `input CxHxW`, as in `input 1x28x28`")]
+    #[error(
+        "the network names no input, and there is no data to take it from: begin it with `input CxHxW`, as in `input 1x28x28`"
+    )]
     NoInput,
     /// The network was described for another input.
     #[error("the network is for an input of {}, not of {}", Shape::Image(*.named), Shape::Image(*.given))]
@@ -70,7 +72,9 @@ pub enum NetworkError {
         what: &'static str,
     },
     /// A classifier ends in a vector, one number a class.
-    #[error("the network ends in {output}: to tell {classes} classes apart it must end in a vector of at least {classes}")]
+    #[error(
+        "the network ends in {output}: to tell {classes} classes apart it must end in a vector of at least {classes}"
+    )]
     Classes {
         /// How the network ends.
         output: Shape,
@@ -115,27 +119,19 @@ impl Layer {
         flat[self.weight.start..self.bias.end].split_at_mut(self.weight.len())
     }
 
-    /// Floating-point operations of one example's forward pass.
+    /// Floating-point operations of the products in one example's forward pass.
     pub fn forward_flops(&self) -> u64 {
         match &self.operation {
             Operation::Conv2d(conv) => conv.flops(),
             Operation::Linear(linear) => linear.flops(),
-            Operation::MaxPool2d(pool) => pool.flops(),
-            Operation::Relu => self.output.elements() as u64,
-            Operation::Flatten => 0,
+            Operation::Relu | Operation::MaxPool2d(_) | Operation::Flatten => 0,
         }
     }
 
-    /// Floating-point operations of one example's backward pass: one product for the weight and,
-    /// unless it is the network's `first` layer, one for the input.
+    /// Floating-point operations of the products in one example's backward pass: one product for
+    /// the weight and, unless it is the network's `first` layer, one for the input.
     pub fn backward_flops(&self, first: bool) -> u64 {
-        match &self.operation {
-            Operation::Conv2d(_) | Operation::Linear(_) => {
-                self.forward_flops() * if first { 1 } else { 2 }
-            }
-            Operation::MaxPool2d(_) | Operation::Relu => self.output.elements() as u64,
-            Operation::Flatten => 0,
-        }
+        self.forward_flops() * if first { 1 } else { 2 }
     }
 }
 

@@ -208,9 +208,9 @@ fn pair(text: &str) -> Result<[usize; 2], TextFault> {
 
 impl fmt::Display for Description {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let input = self.input.map(|[channels, height, width]| {
-            format!("input {channels}x{height}x{width}")
-        });
+        let input = self
+            .input
+            .map(|[channels, height, width]| format!("input {channels}x{height}x{width}"));
         let layers = self.layers.iter().map(LayerText::to_string);
         let parts: Vec<String> = input.into_iter().chain(layers).collect();
         f.write_str(&parts.join(", "))

@@ -40,7 +40,10 @@ pub fn im2col(conv: &Conv2d, x: &[f32], cols: &mut [f32]) {
 /// - `x`: (C, H, W), written
 pub fn col2im(conv: &Conv2d, cols: &[f32], x: &mut [f32]) {
     x.fill(0.0);
-    for (c, x) in x.chunks_exact_mut(conv.input[0] * conv.input[1]).enumerate() {
+    for (c, x) in x
+        .chunks_exact_mut(conv.input[0] * conv.input[1])
+        .enumerate()
+    {
         for u in 0..conv.window.kernel[0] {
             for v in 0..conv.window.kernel[1] {
                 if let Some((size, pixels, columns)) = seen_from(conv, c, u, v) {
@@ -92,7 +95,11 @@ fn transfer<const ADD: bool>(
     (from, source): (&[f32], Grid),
     (to, target): (&mut [f32], Grid),
 ) {
-    let blocks = if source.across == 1 && target.across == 1 { width / 8 } else { 0 };
+    let blocks = if source.across == 1 && target.across == 1 {
+        width / 8
+    } else {
+        0
+    };
     for block in 0..blocks {
         let from = from[source.first + 8 * block..].chunks(source.down);
         let to = to[target.first + 8 * block..].chunks_mut(target.down);

@@ -56,7 +56,13 @@ impl Conv2d {
         let [kernel_height, kernel_width] = window.kernel;
         let weight = [out_channels, in_channels, kernel_height, kernel_width];
         checked_elements("weight", &weight)?;
-        let places = [in_channels, kernel_height, kernel_width, output[0], output[1]];
+        let places = [
+            in_channels,
+            kernel_height,
+            kernel_width,
+            output[0],
+            output[1],
+        ];
         checked_elements("matrix of columns", &places)?;
         checked_elements("output", &[out_channels, output[0], output[1]])?;
         Ok(Self {

@@ -17,10 +17,16 @@ pub fn forward(pool: &MaxPool2d, x: &[f32], y: &mut [f32], winners: &mut [u32]) 
     let [kernel_height, kernel_width] = window.kernel;
     let [above, left] = window.padding;
     assert_eq!(x.len(), pool.channels * height * width, "x: (C, H, W)");
-    assert_eq!(y.len(), pool.channels * out_height * out_width, "y: (C, oh, ow)");
+    assert_eq!(
+        y.len(),
+        pool.channels * out_height * out_width,
+        "y: (C, oh, ow)"
+    );
     assert_eq!(winners.len(), y.len(), "winners: (C, oh, ow)");
 
-    let lines = y.chunks_exact_mut(out_width).zip(winners.chunks_exact_mut(out_width));
+    let lines = y
+        .chunks_exact_mut(out_width)
+        .zip(winners.chunks_exact_mut(out_width));
     for (line, (y, winners)) in lines.enumerate() {
         let (c, i) = (line / out_height, line % out_height);
         let x = &x[c * height * width..][..height * width];
@@ -56,7 +62,10 @@ pub fn forward(pool: &MaxPool2d, x: &[f32], y: &mut [f32], winners: &mut [u32]) 
 /// - `d_y`: (C, oh, ow)
 /// - `d_x`: (C, H, W), written
 pub fn backward(pool: &MaxPool2d, winners: &[u32], d_y: &[f32], d_x: &mut [f32]) {
-    let (area, windows) = (pool.input[0] * pool.input[1], pool.output[0] * pool.output[1]);
+    let (area, windows) = (
+        pool.input[0] * pool.input[1],
+        pool.output[0] * pool.output[1],
+    );
     assert_eq!(d_x.len(), pool.channels * area, "d_x: (C, H, W)");
     assert_eq!(d_y.len(), pool.channels * windows, "d_y: (C, oh, ow)");
     assert_eq!(winners.len(), d_y.len(), "winners: (C, oh, ow)");

@@ -69,12 +69,6 @@ impl MaxPool2d {
     pub fn y(&self) -> [usize; 3] {
         [self.channels, self.output[0], self.output[1]]
     }
-
-    /// Comparisons of one image's forward pass, counted as floating-point operations.
-    pub fn flops(&self) -> u64 {
-        let comparisons = (self.window.kernel[0] * self.window.kernel[1]) as u64 - 1;
-        self.y().iter().map(|&size| size as u64).product::<u64>() * comparisons
-    }
 }
 
 /// Whether `candidate` takes the place of `maximum`: the first of equals keeps it, NaN takes it.

@@ -1,0 +1,64 @@
+//! `longhand devices`: the engines, and the hardware that they can use here.
+
+use super::Failure;
+use crate::report::line;
+use longhand::engines::EngineKind;
+
+pub fn run() -> Result<(), Failure> {
+    line(format_args!("engines"))?;
+    for kind in EngineKind::ALL {
+        line(format_args!("  {:<10} {}", kind.name(), kind.about()))?;
+    }
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    line(format_args!("CPU"))?;
+    line(format_args!("  {}", cpu_name()))?;
+    line(format_args!("  threads    {threads}"))?;
+    line(format_args!("  features   {}", cpu_features().join(" ")))?;
+    line(format_args!("GPU"))?;
+    line(format_args!(
+        "  none       this build has no engine for GPUs"
+    ))?;
+    Ok(())
+}
+
+/// What the processor calls itself.
+pub fn cpu_name() -> String {
+    use sysinfo::{CpuRefreshKind, RefreshKind, System};
+    let kind = RefreshKind::nothing().with_cpu(CpuRefreshKind::nothing());
+    let system = System::new_with_specifics(kind).ok();
+    let brand = system
+        .as_ref()
+        .and_then(|system| system.cpus().first())
+        .map(|cpu| cpu.brand().trim())
+        .filter(|brand| !brand.is_empty());
+    brand.unwrap_or(std::env::consts::ARCH).to_owned()
+}
+
+/// The instruction sets that matrix products make use of.
+fn cpu_features() -> Vec<&'static str> {
+    let mut features = Vec::new();
+    #[cfg(target_arch = "x86_64")]
+    {
+        let found = [
+            ("sse4.2", is_x86_feature_detected!("sse4.2")),
+            ("avx", is_x86_feature_detected!("avx")),
+            ("avx2", is_x86_feature_detected!("avx2")),
+            ("fma", is_x86_feature_detected!("fma")),
+            ("avx512f", is_x86_feature_detected!("avx512f")),
+        ];
+        features.extend(
+            found
+                .iter()
+                .filter(|(_, here)| *here)
+                .map(|(name, _)| *name),
+        );
+    }
+    #[cfg(target_arch = "aarch64")]
+    if std::arch::is_aarch64_feature_detected!("neon") {
+        features.push("neon");
+    }
+    if features.is_empty() {
+        features.push("none that longhand knows");
+    }
+    features
+}

@@ -1,0 +1,254 @@
+//! One file a subcommand: its flags and its output. Here: what several of them share.
+
+mod devices;
+mod gradcheck;
+mod predict;
+mod summary;
+mod test;
+mod train;
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use clap::builder::PossibleValue;
+use clap::{Args, Subcommand, ValueEnum};
+
+use crate::report;
+use longhand::data::{Data, Normalisation};
+use longhand::engines::{self, Engine, EngineKind};
+use longhand::model::{Model, ModelError, ModelFault};
+use longhand::network::{Description, Network, Preset};
+use longhand::training::run_folder;
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Train a network and write a run's folder
+    Train(train::Args),
+    /// Measure a model on the test set
+    Test(test::Args),
+    /// Say which digit a picture shows
+    Predict(predict::Args),
+    /// Show a network's layers, shapes, parameters and operations
+    Summary(summary::Args),
+    /// Show the engines and the hardware that they can use here
+    Devices,
+    /// Check every gradient against finite differences and against the reference engine
+    Gradcheck(gradcheck::Args),
+}
+
+impl Command {
+    pub fn run(self, started: Instant) -> Result<(), Failure> {
+        match self {
+            Command::Train(args) => train::run(&args, started),
+            Command::Test(args) => test::run(&args),
+            Command::Predict(args) => predict::run(&args),
+            Command::Summary(args) => summary::run(&args),
+            Command::Devices => devices::run(),
+            Command::Gradcheck(args) => gradcheck::run(&args),
+        }
+    }
+}
+
+/// How a command ends when it does not end well.
+pub enum Failure {
+    /// Status 1, with what went wrong.
+    Failed(Box<dyn std::error::Error + Send + Sync>),
+    /// Status 1; the command has said why.
+    Reported,
+    /// Status 2: flags that do not belong together.
+    Usage(String),
+    /// Status 130, with what is kept.
+    Interrupted(String),
+}
+
+impl<E: std::error::Error + Send + Sync + 'static> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Failure::Failed(Box::new(error))
+    }
+}
+
+#[derive(Args)]
+struct DataArgs {
+    /// Folder with four IDX files, plain or .gz, or torchvision's folder above MNIST/raw
+    /// [default: MNIST, from inside the program]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Beginning of the files' names, as in PREFIX-train-images-idx3-ubyte
+    #[arg(long, value_name = "PREFIX", requires = "data")]
+    prefix: Option<String>,
+}
+
+impl DataArgs {
+    fn open(&self) -> Result<Data, Failure> {
+        match &self.data {
+            Some(folder) => Ok(Data::open(folder, self.prefix.as_deref())?),
+            None => builtin_data(),
+        }
+    }
+}
+
+#[cfg(feature = "mnist")]
+fn builtin_data() -> Result<Data, Failure> {
+    Ok(longhand::data::mnist()?)
+}
+
+#[cfg(not(feature = "mnist"))]
+fn builtin_data() -> Result<Data, Failure> {
+    Err(Failure::Usage(
+        "this program was built without MNIST inside: name a folder with --data".to_owned(),
+    ))
+}
+
+/// [`EngineKind`] as clap wants it.
+#[derive(Clone, Copy)]
+struct EngineValue(EngineKind);
+
+impl ValueEnum for EngineValue {
+    fn value_variants<'a>() -> &'a [Self] {
+        const ALL: [EngineValue; EngineKind::ALL.len()] = {
+            let mut all = [EngineValue(EngineKind::Auto); EngineKind::ALL.len()];
+            let mut index = 0;
+            while index < all.len() {
+                all[index] = EngineValue(EngineKind::ALL[index]);
+                index += 1;
+            }
+            all
+        };
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.0.name()).help(self.0.about()))
+    }
+}
+
+#[derive(Args)]
+struct EngineArgs {
+    /// What computes
+    #[arg(long, value_enum, default_value = "auto")]
+    engine: EngineValue,
+    /// How many threads compute [default: as many as the machine has]
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
+}
+
+impl EngineArgs {
+    fn open(
+        &self,
+        network: Network,
+        normalisation: Normalisation,
+    ) -> Result<Box<dyn Engine>, Failure> {
+        let threads = self.threads.map(NonZeroUsize::get);
+        Ok(engines::open(
+            self.engine.0,
+            network,
+            normalisation,
+            threads,
+        )?)
+    }
+
+    /// An engine with a model's weights.
+    fn load(&self, model: &Model) -> Result<Box<dyn Engine>, Failure> {
+        let mut engine = self.open(model.network.clone(), model.normalisation.clone())?;
+        engine.load(&engines::TrainingState::from_parameters(
+            model.parameters.clone(),
+        ))?;
+        Ok(engine)
+    }
+}
+
+/// `--network`: a preset's name, a text, or `@` and a file with a text.
+#[derive(Clone, Debug)]
+enum NetworkArg {
+    Preset(Preset),
+    Text(Description),
+    File(PathBuf),
+}
+
+impl NetworkArg {
+    fn parse(value: &str) -> Result<Self, String> {
+        if let Some(path) = value.strip_prefix('@') {
+            return Ok(Self::File(path.into()));
+        }
+        if let Some(preset) = Preset::named(value) {
+            return Ok(Self::Preset(preset));
+        }
+        let names = Preset::ALL.map(|preset| preset.name).join(", ");
+        value.parse().map(Self::Text).map_err(|error| {
+            format!("{error}. A network is a preset ({names}), a text such as \"conv2d 8 3, relu, flatten, linear 10\", or @FILE")
+        })
+    }
+
+    /// The layers, a preset's last with one output a class.
+    fn description(&self, classes: usize) -> Result<Description, Failure> {
+        match self {
+            Self::Preset(preset) => Ok(preset.description(classes)),
+            Self::Text(description) => Ok(description.clone()),
+            Self::File(path) => {
+                let failed = |error: &dyn fmt::Display| {
+                    Failure::Failed(format!("{}: {error}", path.display()).into())
+                };
+                let text = std::fs::read_to_string(path).map_err(|error| failed(&error))?;
+                text.parse().map_err(|error| failed(&error))
+            }
+        }
+    }
+}
+
+#[derive(Args)]
+struct ModelArgs {
+    /// Weights to use: a safetensors file, or `builtin` [default: the newest run's under runs/,
+    /// else builtin]
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
+    /// The weights' network, where their file does not say: a preset, a text or @FILE
+    #[arg(long, value_parser = NetworkArg::parse)]
+    network: Option<NetworkArg>,
+}
+
+impl ModelArgs {
+    /// Opens the model, and says on stderr which one it is.
+    fn open(&self) -> Result<Model, Failure> {
+        let newest = || run_folder::newest_model(Path::new(run_folder::RUNS));
+        let path = match &self.model {
+            Some(path) if path.as_os_str() == "builtin" => None,
+            Some(path) => Some(path.clone()),
+            None => newest(),
+        };
+        // A preset's layers are compared after reading: its number of classes is in the file.
+        let asked = match &self.network {
+            Some(NetworkArg::Preset(_)) | None => None,
+            Some(other) => Some(other.description(0)?),
+        };
+        let (file, model) = match path {
+            Some(path) => (
+                path.display().to_string(),
+                Model::open(&path, asked.as_ref())?,
+            ),
+            None => ("builtin".to_owned(), Model::builtin()?),
+        };
+        let description = model.network.description();
+        let other = match &self.network {
+            Some(NetworkArg::Preset(preset)) => {
+                (!preset.matches(description)).then(|| preset.name.to_owned())
+            }
+            _ => asked
+                .filter(|asked| asked.layers != description.layers)
+                .map(|asked| asked.to_string()),
+        };
+        if let Some(asked) = other {
+            let fault = ModelFault::OtherNetwork {
+                file: description.to_string(),
+                asked,
+            };
+            return Err(ModelError { file, fault }.into());
+        }
+        report::note(format_args!(
+            "model: {file}, trained on {}",
+            model.trained_on
+        ));
+        Ok(model)
+    }
+}

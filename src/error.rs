@@ -1,0 +1,37 @@
+//! All that can go wrong, in one type, for callers that do not tell the kinds apart.
+
+use thiserror::Error;
+
+use crate::data::{DataError, IdxError};
+use crate::engines::EngineError;
+use crate::model::ModelError;
+use crate::network::{NetworkError, TextError};
+use crate::pictures::PictureError;
+use crate::training::{RunFolderError, TrainingError};
+
+/// Any error of this crate. Each kind says in its message what is wrong, where, and what to do.
+#[derive(Debug, Error)]
+#[allow(missing_docs, reason = "each kind is documented where it is made")]
+pub enum Error {
+    #[error(transparent)]
+    Data(#[from] DataError),
+    #[error(transparent)]
+    Idx(#[from] IdxError),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    #[error(transparent)]
+    Text(#[from] TextError),
+    #[error(transparent)]
+    Picture(#[from] PictureError),
+    #[error(transparent)]
+    RunFolder(#[from] RunFolderError),
+    #[error(transparent)]
+    Training(#[from] TrainingError),
+}
+
+/// A result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,38 @@
+//! PNG and JPEG, by their content, within limits.
+
+use std::io::{Cursor, Read};
+
+use image::{DynamicImage, ImageError, ImageFormat, ImageReader, Limits};
+
+use super::PictureFault;
+
+/// The largest file that is read: 64 MiB.
+pub const MAX_BYTES: u64 = 1 << 26;
+
+/// The most pixels of a side.
+pub const MAX_SIDE: u32 = 16_384;
+
+/// The most memory that decoding may take: 1 GiB, four bytes a pixel of the largest picture.
+const MAX_MEMORY: u64 = 1 << 30;
+
+pub(super) fn decode(source: impl Read) -> Result<DynamicImage, PictureFault> {
+    let mut bytes = Vec::new();
+    source.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(PictureFault::TooLarge);
+    }
+    let format = image::guess_format(&bytes).map_err(|_| PictureFault::Unknown)?;
+    if !matches!(format, ImageFormat::Png | ImageFormat::Jpeg) {
+        return Err(PictureFault::Unknown);
+    }
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    let mut limits = Limits::default();
+    limits.max_image_width = Some(MAX_SIDE);
+    limits.max_image_height = Some(MAX_SIDE);
+    limits.max_alloc = Some(MAX_MEMORY);
+    reader.limits(limits);
+    reader.decode().map_err(|error| match error {
+        ImageError::Limits(_) => PictureFault::TooLarge,
+        error => PictureFault::Damaged(error.to_string()),
+    })
+}
