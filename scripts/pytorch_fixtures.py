@@ -1,0 +1,256 @@
+"""Writes what PyTorch and PIL compute into tests/fixtures, for longhand's tests to compare with.
+
+    pip install torch==2.13.0 numpy pillow safetensors
+    python scripts/pytorch_fixtures.py
+
+tutorial.safetensors, odd.safetensors: one network and one batch each, in float64. They hold
+`images` (N, C, H, W) and `labels` as bytes, the parameters before training (`before.NAME`), the
+`logits`, the mean cross-entropy (`loss`), its gradients (`gradient.NAME`), and the parameters after
+10 steps of SGD on that batch (`after.NAME`). The metadata's one entry, `fixture`, is JSON: longhand's
+text of the network, mean and deviation of each channel, and the settings of SGD.
+
+pictures/: small PNG and JPEG files, one a mode. pictures.safetensors: what PIL makes of each, as
+28 x 28 bytes, under the file's name in gray, (28, 28), and with `.rgb` behind it in colour,
+(3, 28, 28).
+"""
+
+import json
+import struct
+import zlib
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+from safetensors.numpy import save_file
+from torch import nn
+from torch.nn import functional
+
+FIXTURES = Path(__file__).resolve().parent.parent / "tests" / "fixtures"
+STEPS = 10
+SIDE = 28
+
+
+def tutorial():
+    network = nn.Sequential(
+        OrderedDict(
+            conv1=nn.Sequential(nn.Conv2d(1, 10, 5), nn.ReLU(), nn.MaxPool2d(2)),
+            conv2=nn.Sequential(nn.Conv2d(10, 20, 5), nn.ReLU(), nn.MaxPool2d(2)),
+            flatten=nn.Flatten(),
+            fc=nn.Sequential(nn.Linear(320, 50), nn.Linear(50, 10)),
+        )
+    )
+    text = (
+        "input 1x28x28, conv2d 10 5, relu, max_pool2d 2, conv2d 20 5, relu, max_pool2d 2, "
+        "flatten, linear 50, linear 10"
+    )
+    sgd = dict(lr=0.01, momentum=0.5, weight_decay=0.0, nesterov=False)
+    write_network("tutorial", network, text, (3, 1, 28, 28), [0.1307], [0.3081], sgd, seed=1)
+
+
+def odd():
+    network = nn.Sequential(
+        nn.Conv2d(3, 6, (4, 2), stride=(2, 1), padding=(1, 0)),
+        # No ReLU on either side, so that a border of zeros would show.
+        nn.MaxPool2d((3, 2), stride=(2, 1), padding=(1, 1)),
+        nn.Conv2d(6, 7, (2, 3), stride=(1, 2), padding=(0, 1)),
+        nn.ReLU(),
+        nn.MaxPool2d((2, 3), stride=1),
+        nn.Flatten(),
+        nn.Linear(21, 11),
+        nn.ReLU(),
+        nn.Linear(11, 7),
+    )
+    text = (
+        "input 3x11x9, conv2d 6 4x2 stride=2x1 padding=1x0, "
+        "max_pool2d 3x2 stride=2x1 padding=1, conv2d 7 2x3 stride=1x2 padding=0x1, relu, "
+        "max_pool2d 2x3 stride=1, flatten, linear 11, relu, linear 7"
+    )
+    sgd = dict(lr=0.05, momentum=0.9, weight_decay=0.01, nesterov=True)
+    mean, deviation = [0.4914, 0.4822, 0.4465], [0.247, 0.2435, 0.2616]
+    write_network("odd", network, text, (5, 3, 11, 9), mean, deviation, sgd, seed=1)
+
+
+def write_network(name, network, text, shape, mean, deviation, sgd, seed):
+    random = np.random.Generator(np.random.PCG64(seed))
+    images = random.integers(0, 256, shape, dtype=np.uint8)
+    # Parameters, mean and deviation are float32 numbers, so that engines of either precision
+    # start from the same ones.
+    for module in network.modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            bound = module.weight[0].numel() ** -0.5
+            for parameter in module.parameters():
+                draw = random.uniform(-bound, bound, parameter.shape).astype(np.float32)
+                parameter.data = torch.from_numpy(draw.astype(np.float64))
+    mean, deviation = np.float32(mean), np.float32(deviation)
+    x = torch.from_numpy(images) / 255
+    x = (x - column(mean)) / column(deviation)
+    with torch.no_grad():
+        classes = network(x).shape[1]
+    labels = random.integers(0, classes, len(images), dtype=np.uint8)
+
+    tensors = {"images": images, "labels": labels} | named("before", network, lambda p: p)
+    optimiser = torch.optim.SGD(network.parameters(), **sgd)
+    margins = watch_margins(network)
+    for step in range(STEPS):
+        optimiser.zero_grad()
+        logits = network(x)
+        loss = functional.cross_entropy(logits, torch.from_numpy(labels).long())
+        loss.backward()
+        if step == 0:
+            tensors |= {"logits": to_numpy(logits), "loss": to_numpy(loss)}
+            tensors |= named("gradient", network, lambda p: p.grad)
+        optimiser.step()
+    tensors |= named("after", network, lambda p: p)
+    # Nearer a kink of ReLU or pooling, float32 could fall on its other side.
+    assert min(margins) > 2e-6, f"{name}: {min(margins)} from a kink, take another seed"
+
+    fixture = dict(network=text, mean=mean.tolist(), deviation=deviation.tolist(), **sgd)
+    save_file(tensors, FIXTURES / f"{name}.safetensors", {"fixture": json.dumps(fixture)})
+
+
+def column(channels):
+    """One number a channel, to be added to (N, C, H, W) in float64."""
+    return torch.from_numpy(channels.astype(np.float64)).reshape(1, -1, 1, 1)
+
+
+def to_numpy(tensor):
+    """A copy, which further training leaves alone."""
+    return tensor.detach().numpy().copy()
+
+
+def named(prefix, network, of):
+    return {f"{prefix}.{name}": to_numpy(of(p)) for name, p in network.named_parameters()}
+
+
+def watch_margins(network):
+    """A list that grows with each forward pass: the smallest input of a ReLU, by size, and the
+    smallest lead of a pooling window's maximum, where zeros behind a ReLU do not count."""
+    margins = []
+
+    def relu(_, inputs, __):
+        margins.append(inputs[0].abs().min().item())
+
+    def pool(module, inputs, _):
+        rows, columns = np.broadcast_to(module.padding, 2)
+        x = functional.pad(inputs[0], (columns, columns, rows, rows), value=-torch.inf)
+        for axis, kernel, stride in zip(
+            (2, 3),
+            np.broadcast_to(module.kernel_size, 2).tolist(),
+            np.broadcast_to(module.stride, 2).tolist(),
+        ):
+            x = x.unfold(axis, kernel, stride)
+        best = x.flatten(4).topk(2).values
+        lead = best[..., 0] - best[..., 1]
+        margins.append(lead[lead > 0].min().item())
+
+    for module in network.modules():
+        if isinstance(module, nn.ReLU):
+            module.register_forward_hook(relu)
+        if isinstance(module, nn.MaxPool2d):
+            module.register_forward_hook(pool)
+    return margins
+
+
+def pictures():
+    folder = FIXTURES / "pictures"
+    folder.mkdir(exist_ok=True)
+    gray, rgb, alpha = drawing(40, 36), colours(40, 36), slope(40, 36)
+    image = Image.fromarray
+
+    image(gray).save(folder / "gray.png")
+    image(drawing(97, 61)).save(folder / "wide.png")
+    image(drawing(13, 9)).save(folder / "small.png")
+    image(drawing(28, 28)).save(folder / "exact.png")
+    image(gray).convert("1", dither=Image.Dither.NONE).save(folder / "one_bit.png")
+    image(rgb).save(folder / "rgb.png")
+    image(np.dstack([gray, alpha])).save(folder / "gray_alpha.png")
+    image(np.dstack([rgb, alpha])).save(folder / "rgba.png")
+    palette = image(rgb).quantize(16, dither=Image.Dither.NONE)
+    palette.save(folder / "palette.png")
+    palette.save(folder / "palette_transparent.png", transparency=0)
+    image(gray).save(folder / "gray.jpg", quality=85)
+    image(rgb).save(folder / "rgb.jpg", quality=85)
+    image(colours(97, 61)).save(folder / "wide.jpg", quality=85)
+    image(rgb).save(folder / "progressive.jpg", quality=85, progressive=True)
+
+    # What PIL reads but does not write. The low bytes of two-byte levels must not count, but in
+    # gray, which PIL cuts off at 255.
+    low = slope(40, 36)[::-1]
+    deep_gray = (drawing(40, 36).astype(np.uint16) * 2)[..., None]
+    write_png(folder / "gray_16.png", 16, 0, deep_gray)
+    write_png(folder / "gray_alpha_16.png", 16, 4, deep(np.dstack([gray, alpha]), low))
+    write_png(folder / "rgb_16.png", 16, 2, deep(rgb, low))
+    write_png(folder / "rgba_16.png", 16, 6, deep(np.dstack([rgb, alpha]), low))
+
+    expected = {}
+    for path in sorted(folder.iterdir()):
+        picture = Image.open(path)
+        expected[path.name] = small(picture, "L")
+        expected[f"{path.name}.rgb"] = small(picture, "RGB").transpose(2, 0, 1).copy()
+    save_file(expected, FIXTURES / "pictures.safetensors")
+
+
+def small(picture, mode):
+    return np.asarray(picture.convert(mode).resize((SIDE, SIDE), Image.BILINEAR))
+
+
+def slope(width, height):
+    """Rising to the right and to the bottom."""
+    y, x = np.mgrid[0:height, 0:width]
+    return (255 * (x + y) // (width + height - 2)).astype(np.uint8)
+
+
+def drawing(width, height):
+    """Something like a 9 in white, on a dark slope."""
+    picture = Image.fromarray(slope(width, height) // 3)
+    pen = ImageDraw.Draw(picture)
+    thick = max(1, min(width, height) // 9)
+
+    def at(x, y):
+        return round(x * (width - 1)), round(y * (height - 1))
+
+    pen.ellipse([at(0.3, 0.12), at(0.7, 0.5)], outline=250, width=thick)
+    pen.line([at(0.68, 0.35), at(0.6, 0.85), at(0.35, 0.9)], fill=230, width=thick)
+    return np.asarray(picture)
+
+
+def colours(width, height):
+    """The drawing, its mirror image, and a slope, as red, green and blue."""
+    gray = drawing(width, height)
+    return np.dstack([gray, gray[:, ::-1], slope(width, height)])
+
+
+def deep(levels, low):
+    """Levels of two bytes: the high byte is `levels`, the low byte `low`."""
+    return levels.astype(np.uint16) << 8 | low[..., None]
+
+
+def write_png(path, depth, colour, levels):
+    """A PNG of levels (H, W, C), of one byte or two each."""
+    height, width, _ = levels.shape
+    lines = levels.astype(">u2" if depth == 16 else "u1")
+    data = b"".join(b"\0" + line.tobytes() for line in lines)
+
+    def chunk(kind, content):
+        check = zlib.crc32(kind + content)
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", check)
+
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(data, 9))
+        + chunk(b"IEND", b"")
+    )
+
+
+if __name__ == "__main__":
+    torch.set_default_dtype(torch.float64)
+    # The order of a sum depends on the number of threads.
+    torch.set_num_threads(1)
+    FIXTURES.mkdir(parents=True, exist_ok=True)
+    tutorial()
+    odd()
+    pictures()
