@@ -163,6 +163,8 @@ def pictures():
     image(drawing(97, 61)).save(folder / "wide.png")
     image(drawing(13, 9)).save(folder / "small.png")
     image(drawing(28, 28)).save(folder / "exact.png")
+    # PIL cuts 16-bit gray off at 255.
+    image(gray.astype(np.uint16) * 2).save(folder / "gray_16.png")
     image(gray).convert("1", dither=Image.Dither.NONE).save(folder / "one_bit.png")
     image(rgb).save(folder / "rgb.png")
     image(np.dstack([gray, alpha])).save(folder / "gray_alpha.png")
@@ -175,14 +177,11 @@ def pictures():
     image(colours(97, 61)).save(folder / "wide.jpg", quality=85)
     image(rgb).save(folder / "progressive.jpg", quality=85, progressive=True)
 
-    # What PIL reads but does not write. The low bytes of two-byte levels must not count, but in
-    # gray, which PIL cuts off at 255.
+    # PIL reads these, dropping the low bytes, but does not write them.
     low = slope(40, 36)[::-1]
-    deep_gray = (drawing(40, 36).astype(np.uint16) * 2)[..., None]
-    write_png(folder / "gray_16.png", 16, 0, deep_gray)
-    write_png(folder / "gray_alpha_16.png", 16, 4, deep(np.dstack([gray, alpha]), low))
-    write_png(folder / "rgb_16.png", 16, 2, deep(rgb, low))
-    write_png(folder / "rgba_16.png", 16, 6, deep(np.dstack([rgb, alpha]), low))
+    write_png_16(folder / "gray_alpha_16.png", 4, np.dstack([gray, alpha]), low)
+    write_png_16(folder / "rgb_16.png", 2, rgb, low)
+    write_png_16(folder / "rgba_16.png", 6, np.dstack([rgb, alpha]), low)
 
     expected = {}
     for path in sorted(folder.iterdir()):
@@ -222,22 +221,17 @@ def colours(width, height):
     return np.dstack([gray, gray[:, ::-1], slope(width, height)])
 
 
-def deep(levels, low):
-    """Levels of two bytes: the high byte is `levels`, the low byte `low`."""
-    return levels.astype(np.uint16) << 8 | low[..., None]
-
-
-def write_png(path, depth, colour, levels):
-    """A PNG of levels (H, W, C), of one byte or two each."""
-    height, width, _ = levels.shape
-    lines = levels.astype(">u2" if depth == 16 else "u1")
-    data = b"".join(b"\0" + line.tobytes() for line in lines)
+def write_png_16(path, colour, high, low):
+    """A PNG of two bytes a level: `high` (H, W, C), and `low` (H, W) for all channels."""
+    height, width, _ = high.shape
+    levels = (high.astype(np.uint16) << 8 | low[..., None]).astype(">u2")
+    data = b"".join(b"\0" + line.tobytes() for line in levels)
 
     def chunk(kind, content):
         check = zlib.crc32(kind + content)
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", check)
 
-    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, 16, colour, 0, 0, 0)
     path.write_bytes(
         b"\x89PNG\r\n\x1a\n"
         + chunk(b"IHDR", header)

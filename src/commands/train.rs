@@ -36,13 +36,16 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value = "32")]
     batch_size: NonZeroUsize,
     /// Learning rate
-    #[arg(long, value_name = "X", default_value = "0.01", value_parser = not_negative)]
+    #[arg(long, value_name = "X", default_value = "0.01")]
+    #[arg(value_parser = not_negative, allow_negative_numbers = true)]
     lr: f64,
     /// Momentum
-    #[arg(long, value_name = "X", default_value = "0.5", value_parser = not_negative)]
+    #[arg(long, value_name = "X", default_value = "0.5")]
+    #[arg(value_parser = not_negative, allow_negative_numbers = true)]
     momentum: f64,
     /// L2 penalty
-    #[arg(long, value_name = "X", default_value = "0", value_parser = not_negative)]
+    #[arg(long, value_name = "X", default_value = "0")]
+    #[arg(value_parser = not_negative, allow_negative_numbers = true)]
     weight_decay: f64,
     /// Nesterov's momentum
     #[arg(long)]

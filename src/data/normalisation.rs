@@ -57,7 +57,8 @@ impl Normalisation {
         let (mean, deviation) = counts
             .iter()
             .map(|counts| {
-                let total: u64 = counts.iter().sum();
+                // At least 1, so that the figures of no image are 0 and not NaN.
+                let total = counts.iter().sum::<u64>().max(1);
                 let average = |of: &dyn Fn(f64) -> f64| {
                     let sum: f64 = (counts.iter().enumerate())
                         .map(|(byte, &count)| count as f64 * of(byte as f64 / 255.0))

@@ -6,7 +6,7 @@
 //! number of threads, and threads meet twice a batch, not twice a layer.
 //!
 //! Every buffer is allocated before the first step or in it. Later steps allocate nothing but
-//! what matrixmultiply takes for packing, once a product, and gives back.
+//! what `gemm` takes to pack a matrix and gives back within the product.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -25,6 +25,9 @@ pub(super) fn decode(source: impl Read) -> Result<DynamicImage, PictureFault> {
     if !matches!(format, ImageFormat::Png | ImageFormat::Jpeg) {
         return Err(PictureFault::Unknown);
     }
+    if format == ImageFormat::Jpeg && !ends(&bytes) {
+        return Err(PictureFault::Damaged("it ends too early".to_owned()));
+    }
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut limits = Limits::default();
     limits.max_image_width = Some(MAX_SIDE);
@@ -35,4 +38,22 @@ pub(super) fn decode(source: impl Read) -> Result<DynamicImage, PictureFault> {
         ImageError::Limits(_) => PictureFault::TooLarge,
         error => PictureFault::Damaged(error.to_string()),
     })
+}
+
+/// Whether a JPEG has its end marker, without which the decoder would fill the rest with gray.
+fn ends(jpeg: &[u8]) -> bool {
+    // A thumbnail, with an end of its own, may lie in a segment before the first scan.
+    let mut rest = jpeg.get(2..).unwrap_or_default();
+    loop {
+        let skip = match *rest {
+            [] => return false,
+            [0xff, 0xda, ..] => return rest.windows(2).any(|marker| marker == [0xff, 0xd9]),
+            // A marker may have bytes 0xff before it.
+            [0xff, kind, high, low, ..] if kind != 0xff => {
+                2 + usize::from(u16::from_be_bytes([high, low]))
+            }
+            _ => 1,
+        };
+        rest = rest.get(skip..).unwrap_or_default();
+    }
 }

@@ -1,7 +1,7 @@
 //! From a decoded picture to what a network reads, the way of PIL and torchvision.
 
 use image::imageops::{FilterType, resize};
-use image::{DynamicImage, GrayImage};
+use image::{DynamicImage, GrayImage, ImageBuffer, Pixel};
 
 use super::PictureFault;
 use crate::data::Images;
@@ -10,6 +10,7 @@ pub(super) fn prepare(
     picture: DynamicImage,
     [channels, height, width]: [usize; 3],
 ) -> Result<Images, PictureFault> {
+    let picture = eight_bits(picture);
     let planes = match channels {
         1 => vec![gray(&picture)],
         3 => {
@@ -31,48 +32,40 @@ pub(super) fn prepare(
         .ok_or_else(|| PictureFault::Damaged("it has no pixel".to_owned()))
 }
 
-/// PIL's mode `L`: ITU-R 601-2 luma in 16-bit fixed point. Transparency is dropped; 16-bit gray
-/// is cut off at 255, and other 16-bit pictures lose their low bytes, as PIL has it.
-fn gray(picture: &DynamicImage) -> GrayImage {
+/// One byte a level, as PIL has it: 16-bit gray is cut off at 255, and other 16-bit pictures lose
+/// their low bytes.
+fn eight_bits(picture: DynamicImage) -> DynamicImage {
+    use DynamicImage::*;
+    let high = |level| (level >> 8) as u8;
     match picture {
-        DynamicImage::ImageLuma8(gray) => gray.clone(),
-        DynamicImage::ImageLuma16(gray) => {
-            GrayImage::from_fn(gray.width(), gray.height(), |x, y| {
-                image::Luma([gray.get_pixel(x, y)[0].min(255) as u8])
-            })
-        }
-        DynamicImage::ImageLumaA16(gray) => {
-            GrayImage::from_fn(gray.width(), gray.height(), |x, y| {
-                image::Luma([(gray.get_pixel(x, y)[0] >> 8) as u8])
-            })
-        }
-        DynamicImage::ImageLumaA8(gray) => {
-            GrayImage::from_fn(gray.width(), gray.height(), |x, y| {
-                image::Luma([gray.get_pixel(x, y)[0]])
-            })
-        }
-        DynamicImage::ImageRgb16(rgb) => GrayImage::from_fn(rgb.width(), rgb.height(), |x, y| {
-            luma(rgb.get_pixel(x, y).0.map(|level| level >> 8))
-        }),
-        DynamicImage::ImageRgba16(rgba) => {
-            GrayImage::from_fn(rgba.width(), rgba.height(), |x, y| {
-                let [r, g, b, _] = rgba.get_pixel(x, y).0;
-                luma([r, g, b].map(|level| level >> 8))
-            })
-        }
-        other => {
-            let rgb = other.to_rgb8();
-            GrayImage::from_fn(rgb.width(), rgb.height(), |x, y| {
-                luma(rgb.get_pixel(x, y).0.map(u16::from))
-            })
-        }
+        ImageLuma16(gray) => ImageLuma8(map(&gray, |level| level.min(255) as u8)),
+        ImageLumaA16(gray) => ImageLumaA8(map(&gray, high)),
+        ImageRgb16(rgb) => ImageRgb8(map(&rgb, high)),
+        ImageRgba16(rgba) => ImageRgba8(map(&rgba, high)),
+        other => other,
     }
 }
 
-/// `0.299 R + 0.587 G + 0.114 B`, of levels up to 255.
-fn luma(rgb: [u16; 3]) -> image::Luma<u8> {
-    let [r, g, b] = rgb.map(u32::from);
-    image::Luma([((19_595 * r + 38_470 * g + 7_471 * b + 0x8000) >> 16) as u8])
+fn map<P: Pixel<Subpixel = u16>, Q: Pixel<Subpixel = u8>>(
+    picture: &ImageBuffer<P, Vec<u16>>,
+    level: impl Fn(u16) -> u8,
+) -> ImageBuffer<Q, Vec<u8>> {
+    let levels = picture.iter().map(|&from| level(from)).collect();
+    ImageBuffer::from_raw(picture.width(), picture.height(), levels)
+        .expect("as many levels a pixel as before")
+}
+
+/// PIL's mode `L`: ITU-R 601-2 luma in 16-bit fixed point. Transparency is dropped.
+fn gray(picture: &DynamicImage) -> GrayImage {
+    if !picture.color().has_color() {
+        return picture.to_luma8();
+    }
+    let rgb = picture.to_rgb8();
+    GrayImage::from_fn(rgb.width(), rgb.height(), |x, y| {
+        let [r, g, b] = rgb.get_pixel(x, y).0.map(u32::from);
+        // 0.299 R + 0.587 G + 0.114 B
+        image::Luma([((19_595 * r + 38_470 * g + 7_471 * b + 0x8000) >> 16) as u8])
+    })
 }
 
 /// Bilinear with antialiasing: a triangle as wide as the picture is reduced.

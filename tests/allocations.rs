@@ -1,0 +1,79 @@
+//! Training allocates nothing after its first step, but for what `gemm` takes to pack a matrix
+//! and gives back within the product. The only test of this file, for what it counts is the
+//! allocations of the whole process.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use longhand::data::{Dataset, Images, Normalisation};
+use longhand::engines::{Engine, Im2col, TrainingState};
+use longhand::network::{Network, Preset};
+use longhand::training::Options;
+
+/// `gemm` asks for its packing buffers as bytes, and aligns them itself; what an engine works on
+/// are numbers, which are aligned to their size.
+const PACKING_ALIGNMENT: usize = 1;
+
+/// Allocations that are not for packing.
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+/// Packing buffers that live now.
+static PACKING_BUFFERS: AtomicUsize = AtomicUsize::new(0);
+
+struct Counting;
+
+// SAFETY: every call is handed on to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if layout.align() > PACKING_ALIGNMENT {
+            ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        } else {
+            PACKING_BUFFERS.fetch_add(1, Ordering::Relaxed);
+        }
+        // SAFETY: the caller keeps the promises of `GlobalAlloc::alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        if layout.align() <= PACKING_ALIGNMENT {
+            PACKING_BUFFERS.fetch_sub(1, Ordering::Relaxed);
+        }
+        // SAFETY: the caller keeps the promises of `GlobalAlloc::dealloc`.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[test]
+fn an_epoch_allocates_nothing_after_its_first_step() {
+    let [tutorial, ..] = Preset::ALL;
+    let network = Network::new(&tutorial.description(10), Some([1, 28, 28])).unwrap();
+    let images = Images::new([1, 28, 28], vec![7; 500 * 784]).unwrap();
+    let data = Dataset::new(images, vec![1; 500], 10).unwrap();
+    let order: Vec<u32> = (0..500).collect();
+    let rule = Options::default().rule;
+
+    for threads in [1, 2] {
+        let mut engine =
+            Im2col::new(network.clone(), Normalisation::mnist(), Some(threads)).unwrap();
+        engine.load(&TrainingState::initial(&network, 0)).unwrap();
+        // Whichever thread had no part in the first step makes its buffers in a later one, so an
+        // epoch goes before.
+        engine
+            .train_epoch(&data, &order, &rule, &mut |_| ControlFlow::Continue(()))
+            .unwrap();
+        let mut counts = Vec::with_capacity(1000);
+        engine
+            .train_epoch(&data, &order, &rule, &mut |_| {
+                counts.push([&ALLOCATIONS, &PACKING_BUFFERS].map(|n| n.load(Ordering::Relaxed)));
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+        // The first report follows the first step, the last one the last.
+        assert!(counts.len() >= 2);
+        assert_eq!(counts.first(), counts.last(), "on {threads} threads");
+    }
+}

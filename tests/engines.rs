@@ -1,0 +1,452 @@
+//! One test body for every engine: each is held to the reference in f64, whatever it does inside.
+//!
+//! An engine joins by one line in [`engines`].
+
+use std::ops::ControlFlow;
+
+use longhand::data::{Batch, Dataset, Images, Normalisation};
+use longhand::engines::check::{Case, against_reference};
+use longhand::engines::{Engine, EngineError, Im2col, Metrics, Reference, TrainingState};
+use longhand::network::initialisation::initial_parameters;
+use longhand::network::{Description, Network, Preset};
+use longhand::optimisers::{Sgd, StepRule};
+use longhand::random::{Purpose, Stream};
+use longhand::tensor::{Tensor, relative_error};
+use proptest::prelude::*;
+
+/// What f32 leaves of random tensors, relative to the largest number.
+const TOLERANCE: f64 = 1e-5;
+
+/// Every engine that computes in f32, for one network.
+fn engines(network: &Network) -> Vec<Box<dyn Engine>> {
+    let normalisation = normalisation(network);
+    let im2col = |threads| Im2col::new(network.clone(), normalisation.clone(), Some(threads));
+    vec![
+        Box::new(Reference::new(network.clone(), normalisation.clone()).unwrap()),
+        Box::new(im2col(1).unwrap()),
+        Box::new(im2col(3).unwrap()),
+    ]
+}
+
+fn in_f64(network: &Network) -> Reference<f64> {
+    Reference::new(network.clone(), normalisation(network)).unwrap()
+}
+
+fn normalisation(network: &Network) -> Normalisation {
+    let [channels, ..] = network.input();
+    let mean = (0..channels).map(|c| 0.2 + 0.1 * c as f32).collect();
+    Normalisation::new(mean, vec![0.3; channels]).unwrap()
+}
+
+fn network(text: &str) -> Network {
+    let description: Description = text.parse().unwrap();
+    Network::new(&description, None).unwrap()
+}
+
+/// Examples whose images and labels are drawn from `seed`.
+fn examples(network: &Network, count: usize, classes: usize, seed: u64) -> Dataset {
+    let draws = Stream::new(seed, Purpose::Check, 1000);
+    let pixels: usize = network.input().iter().product();
+    let bytes = (0..count * pixels)
+        .map(|index| draws.below(index as u64, 256) as u8)
+        .collect();
+    let labels = Stream::new(seed, Purpose::Check, 1001);
+    let labels = (0..count)
+        .map(|index| labels.below(index as u64, classes as u64) as u8)
+        .collect();
+    let images = Images::new(network.input(), bytes).unwrap();
+    Dataset::new(images, labels, classes).unwrap()
+}
+
+fn rule(batch_size: usize) -> StepRule {
+    StepRule {
+        batch_size,
+        optimiser: Sgd {
+            lr: 0.05,
+            momentum: 0.9,
+            weight_decay: 0.001,
+            nesterov: true,
+        },
+    }
+}
+
+/// A small network of every layer, with windows that overlap and borders.
+const SMALL: &str = "input 2x9x8, conv2d 4 3x2 padding=1, relu, max_pool2d 2 stride=1, \
+                     conv2d 3 2 stride=2x1, relu, max_pool2d 2x3 padding=1, flatten, linear 6, \
+                     relu, linear 4";
+
+/// Random networks of one layer: conv2d, max_pool2d, relu, or flatten and linear.
+fn one_layer() -> impl Strategy<Value = Option<Network>> {
+    let pair = |range: std::ops::Range<usize>| [range.clone(), range];
+    let sizes = (1..4_usize, pair(1..14), pair(1..6), pair(1..4), pair(0..3));
+    (0..4_usize, 1..20_usize, sizes).prop_map(|(kind, out, sizes)| {
+        let (c, [h, w], [kh, kw], [sh, sw], [ph, pw]) = sizes;
+        let window = format!("{kh}x{kw} stride={sh}x{sw} padding={ph}x{pw}");
+        let layer = match kind {
+            0 => format!("conv2d {out} {window}"),
+            1 => format!("max_pool2d {window}"),
+            2 => "relu".to_owned(),
+            _ => format!("flatten, linear {out}"),
+        };
+        let description: Description = format!("input {c}x{h}x{w}, {layer}").parse().unwrap();
+        Network::new(&description, None).ok()
+    })
+}
+
+/// Whole numbers from -3 to 3.
+fn whole_numbers(count: usize, seed: u64, part: u32) -> Vec<f32> {
+    let draws = Stream::new(seed, Purpose::Check, part);
+    let number = |index| draws.below(index, 7) as f32 - 3.0;
+    (0..count as u64).map(number).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn random_tensors_agree_with_the_reference(
+        network in one_layer(),
+        examples in 1..10_usize,
+        seed: u64,
+    ) {
+        let Some(network) = network else { return Ok(()) };
+        let case = Case::draw(&network, examples, seed).unwrap();
+        for mut engine in engines(&network) {
+            for row in against_reference(engine.as_mut(), &case).unwrap() {
+                prop_assert!(
+                    row.error <= TOLERANCE,
+                    "{} {network}: {} differs by {:e}", engine.name(), row.name, row.error
+                );
+            }
+        }
+    }
+
+    /// Sums of small whole numbers are exact in f32, in any order: engines agree to the bit.
+    #[test]
+    fn whole_numbers_agree_exactly(
+        network in one_layer(),
+        examples in 1..10_usize,
+        seed: u64,
+    ) {
+        let Some(network) = network else { return Ok(()) };
+        let shape = |sizes: &[usize]| [&[examples], sizes].concat();
+        let input_shape = shape(&network.input());
+        let output_shape = shape(network.output().sizes());
+        let tensor = |shape: &[usize], part| {
+            Tensor::from_shape_vec(shape, whole_numbers(shape.iter().product(), seed, part)).unwrap()
+        };
+        let input = tensor(&input_shape, 0);
+        let d_output = tensor(&output_shape, 1);
+        let parameters = whole_numbers(network.parameter_count(), seed, 2);
+
+        let mut reference = in_f64(&network);
+        let wide = parameters.iter().map(|&p| f64::from(p)).collect();
+        reference.load(&TrainingState::from_parameters(wide)).unwrap();
+        let expected = reference
+            .backward(&input.mapv(f64::from), &d_output.mapv(f64::from))
+            .unwrap();
+        for mut engine in engines(&network) {
+            engine.load(&TrainingState::from_parameters(parameters.clone())).unwrap();
+            let found = engine.backward(&input, &d_output).unwrap();
+            let name = engine.name();
+            prop_assert_eq!(found.output.mapv(f64::from), expected.output.clone(), "{} output", name);
+            prop_assert_eq!(found.d_input.mapv(f64::from), expected.d_input.clone(), "{} d_input", name);
+            let found: Vec<f64> = found.d_parameters.iter().map(|&d| f64::from(d)).collect();
+            prop_assert_eq!(&found, &expected.d_parameters, "{} d_parameters", name);
+        }
+    }
+}
+
+#[test]
+fn whole_networks_agree_with_the_reference() {
+    let presets = Preset::ALL.map(|preset| format!("input 1x28x28, {}", preset.description(10)));
+    for text in presets.iter().map(String::as_str).chain([SMALL]) {
+        let network = network(text);
+        let case = Case::draw(&network, 6, 3).unwrap();
+        for mut engine in engines(&network) {
+            for row in against_reference(engine.as_mut(), &case).unwrap() {
+                assert!(
+                    row.error <= TOLERANCE,
+                    "{} {text}: {} differs by {:e}",
+                    engine.name(),
+                    row.name,
+                    row.error
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn the_gradient_of_a_batch_agrees_with_the_reference() {
+    let network = network(SMALL);
+    let data = examples(&network, 40, 4, 5);
+    let state = TrainingState::initial(&network, 1);
+    let mut reference = in_f64(&network);
+    let wide = state.parameters.iter().map(|&p| f64::from(p)).collect();
+    reference
+        .load(&TrainingState::from_parameters(wide))
+        .unwrap();
+    // One example, a slice, a slice and one, and many slices.
+    for count in [1, 4, 5, 40] {
+        let indices: Vec<u32> = (0..count).rev().collect();
+        let batch = Batch::new(&data, &indices);
+        let (expected, d_expected) = reference.gradients(&batch).unwrap();
+        for mut engine in engines(&network) {
+            engine.load(&state).unwrap();
+            let (found, d_found) = engine.gradients(&batch).unwrap();
+            let name = engine.name();
+            assert_eq!(found.examples, count as usize, "{name}");
+            assert_eq!(found.correct, expected.correct, "{name}");
+            let loss = relative_error(&[found.loss()], &[expected.loss()]);
+            assert!(loss <= 1e-6, "{name}: loss differs by {loss:e}");
+            let error = relative_error(&d_found, &d_expected);
+            assert!(error <= TOLERANCE, "{name}, {count} examples: {error:e}");
+        }
+    }
+}
+
+#[test]
+fn an_epoch_agrees_with_the_reference() {
+    let network = network(SMALL);
+    let data = examples(&network, 50, 4, 6);
+    let order: Vec<u32> = (0..50).rev().collect();
+    let mut reference = in_f64(&network);
+    reference
+        .load(&TrainingState::from_parameters(initial_parameters(
+            &network, 2,
+        )))
+        .unwrap();
+    // The last of the batches holds two examples.
+    let expected = reference
+        .train_epoch(&data, &order, &rule(16), &mut |_| ControlFlow::Continue(()))
+        .unwrap();
+    for mut engine in engines(&network) {
+        engine.load(&TrainingState::initial(&network, 2)).unwrap();
+        let mut reports = Vec::new();
+        let found = engine
+            .train_epoch(&data, &order, &rule(16), &mut |progress| {
+                reports.push(progress.metrics.examples);
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+        let name = engine.name();
+        assert_eq!(reports.first(), Some(&16), "{name} reports its first step");
+        assert_eq!(reports.last(), Some(&50), "{name} reports its end");
+        assert_eq!(found.examples, 50, "{name}");
+        let loss = relative_error(&[found.loss()], &[expected.loss()]);
+        assert!(loss <= 1e-5, "{name}: loss differs by {loss:e}");
+        let (state, wide) = (engine.state(), reference.state());
+        assert_eq!(state.steps, 4, "{name}");
+        let parameters = relative_error(&state.parameters, &wide.parameters);
+        assert!(
+            parameters <= 1e-4,
+            "{name}: parameters differ by {parameters:e}"
+        );
+        let velocity = relative_error(&state.velocity, &wide.velocity);
+        assert!(velocity <= 1e-4, "{name}: velocity differs by {velocity:e}");
+    }
+}
+
+#[test]
+fn predictions_and_metrics_agree_with_the_reference() {
+    let network = network(SMALL);
+    let data = examples(&network, 23, 4, 7);
+    let mut reference = in_f64(&network);
+    reference
+        .load(&TrainingState::from_parameters(initial_parameters(
+            &network, 3,
+        )))
+        .unwrap();
+    let expected = reference.predict(data.images()).unwrap();
+    let metrics = reference.evaluate(&data).unwrap();
+    for mut engine in engines(&network) {
+        engine.load(&TrainingState::initial(&network, 3)).unwrap();
+        let found = engine.predict(data.images()).unwrap();
+        assert_eq!(found.dim(), (23, 4));
+        let error = relative_error(found.as_slice().unwrap(), expected.as_slice().unwrap());
+        assert!(error <= TOLERANCE, "{}: {error:e}", engine.name());
+        let Metrics {
+            correct, examples, ..
+        } = engine.evaluate(&data).unwrap();
+        assert_eq!((correct, examples), (metrics.correct, 23));
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bits_on_any_number_of_threads() {
+    let network = network(&format!(
+        "input 1x28x28, {}",
+        Preset::ALL[0].description(10)
+    ));
+    let data = examples(&network, 230, 10, 8);
+    let order: Vec<u32> = (0..230).collect();
+    // Batches that are cut into eight slices, and into one, of which the last is not whole.
+    for batch_size in [32, 3] {
+        let states = [1, 2, 3, 4, 1].map(|threads| {
+            let mut engine =
+                Im2col::new(network.clone(), Normalisation::mnist(), Some(threads)).unwrap();
+            engine.load(&TrainingState::initial(&network, 4)).unwrap();
+            let metrics = engine
+                .train_epoch(&data, &order, &rule(batch_size), &mut |_| {
+                    ControlFlow::Continue(())
+                })
+                .unwrap();
+            let state = engine.state();
+            let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+            let logits = engine.predict(data.images()).unwrap();
+            let logits = bits(logits.as_slice().unwrap());
+            (
+                bits(&state.parameters),
+                bits(&state.velocity),
+                metrics.loss_sum.to_bits(),
+                logits,
+            )
+        });
+        assert!(states.iter().all(|state| state == &states[0]));
+    }
+}
+
+#[test]
+fn training_goes_on_from_a_state_as_if_never_stopped() {
+    let network = network(SMALL);
+    let data = examples(&network, 32, 4, 9);
+    let order: Vec<u32> = (0..32).collect();
+    for (mut whole, mut resumed) in engines(&network).into_iter().zip(engines(&network)) {
+        let epoch = |engine: &mut dyn Engine, order| {
+            engine
+                .train_epoch(&data, order, &rule(8), &mut |_| ControlFlow::Continue(()))
+                .unwrap()
+        };
+        whole.load(&TrainingState::initial(&network, 5)).unwrap();
+        epoch(whole.as_mut(), &order[..16]);
+        let state = whole.state();
+        epoch(whole.as_mut(), &order[16..]);
+        resumed.load(&state).unwrap();
+        epoch(resumed.as_mut(), &order[16..]);
+        assert_eq!(whole.state(), resumed.state());
+    }
+}
+
+#[test]
+fn the_one_who_watches_can_stop_an_epoch() {
+    let network = network(SMALL);
+    let data = examples(&network, 32, 4, 10);
+    let order: Vec<u32> = (0..32).collect();
+    for mut engine in engines(&network) {
+        let result = engine.train_epoch(&data, &order, &rule(8), &mut |_| ControlFlow::Break(()));
+        assert_eq!(result, Err(EngineError::Stopped));
+        assert_eq!(engine.state().steps, 1, "{}", engine.name());
+    }
+}
+
+#[test]
+fn a_loss_that_is_not_finite_stops_the_epoch() {
+    let network = network(SMALL);
+    let data = examples(&network, 32, 4, 11);
+    let order: Vec<u32> = (0..32).collect();
+    let mut rule = rule(8);
+    rule.optimiser.lr = 1e30;
+    for mut engine in engines(&network) {
+        engine.load(&TrainingState::initial(&network, 6)).unwrap();
+        let result = engine.train_epoch(&data, &order, &rule, &mut |_| ControlFlow::Continue(()));
+        assert!(
+            matches!(result, Err(EngineError::NotFinite { step: 2.., .. })),
+            "{}: {result:?}",
+            engine.name()
+        );
+    }
+}
+
+#[test]
+fn what_does_not_suit_the_network_is_refused() {
+    let network = network(SMALL);
+    let other = self::network("input 1x5x5, flatten, linear 4");
+    let few_classes = examples(&network, 8, 5, 12);
+    let other_images = examples(&other, 8, 4, 12);
+    let data = examples(&network, 8, 4, 12);
+    for mut engine in engines(&network) {
+        let size = |result: Result<_, EngineError>| {
+            matches!(result.map(|_: ()| ()), Err(EngineError::Size { .. }))
+        };
+        assert!(size(engine.load(&TrainingState::initial(&other, 0))));
+        let (input, d_output) = (Tensor::zeros(vec![2, 2, 9, 8]), Tensor::zeros(vec![2, 4]));
+        assert!(engine.backward(&input, &d_output).is_ok());
+        let wrong = Tensor::zeros(vec![3, 4]);
+        assert!(size(engine.backward(&input, &wrong).map(drop)));
+        let wrong = Tensor::zeros(vec![2, 2, 8, 9]);
+        assert!(size(engine.backward(&wrong, &d_output).map(drop)));
+        assert!(size(
+            engine.backward(&Tensor::zeros(vec![]), &d_output).map(drop)
+        ));
+
+        assert!(matches!(
+            engine.predict(other_images.images()),
+            Err(EngineError::Images { .. })
+        ));
+        assert!(matches!(
+            engine.gradients(&Batch::new(&other_images, &[0])),
+            Err(EngineError::Images { .. })
+        ));
+        assert!(matches!(
+            engine.gradients(&Batch::new(&few_classes, &[0])),
+            Err(EngineError::Network(_))
+        ));
+        assert!(matches!(
+            engine.evaluate(&few_classes),
+            Err(EngineError::Network(_))
+        ));
+        assert_eq!(
+            engine.gradients(&Batch::new(&data, &[])).map(drop),
+            Err(EngineError::EmptyBatch)
+        );
+    }
+    for channels in [1, 3] {
+        let wrong = Normalisation::none(channels);
+        assert!(Reference::<f32>::new(network.clone(), wrong.clone()).is_err());
+        assert!(Im2col::new(network.clone(), wrong, None).is_err());
+    }
+}
+
+#[test]
+fn nan_in_an_image_reaches_the_output() {
+    let network = network("input 1x4x4, max_pool2d 2, relu");
+    let mut input = Tensor::zeros(vec![1, 1, 4, 4]);
+    // A NaN that comes first, and one that comes after a larger number.
+    input[[0, 0, 0, 0]] = f32::NAN;
+    input[[0, 0, 2, 2]] = 5.0;
+    input[[0, 0, 3, 3]] = f32::NAN;
+    for mut engine in engines(&network) {
+        let output = engine
+            .backward(&input, &Tensor::zeros(vec![1, 1, 2, 2]))
+            .unwrap()
+            .output;
+        let nan: Vec<bool> = output.iter().map(|y| y.is_nan()).collect();
+        assert_eq!(nan, [true, false, false, true], "{}", engine.name());
+    }
+}
+
+#[test]
+fn a_tie_in_a_window_belongs_to_the_first() {
+    let network = network("input 1x2x4, max_pool2d 2");
+    let input =
+        Tensor::from_shape_vec(vec![1, 1, 2, 4], vec![1., 1., 0., 2., 1., 1., 2., 2.]).unwrap();
+    let d_output = Tensor::from_shape_vec(vec![1, 1, 1, 2], vec![5., 7.]).unwrap();
+    for mut engine in engines(&network) {
+        let d_input = engine.backward(&input, &d_output).unwrap().d_input;
+        let expected = [5., 0., 0., 7., 0., 0., 0., 0.];
+        assert_eq!(d_input.as_slice(), Some(&expected[..]), "{}", engine.name());
+    }
+}
+
+#[test]
+fn a_window_of_minus_infinity_has_a_winner() {
+    let network = network("input 1x2x2, max_pool2d 2 padding=1");
+    let input = Tensor::from_elem(vec![1, 1, 2, 2], f32::NEG_INFINITY);
+    let d_output = Tensor::from_shape_vec(vec![1, 1, 2, 2], vec![1., 2., 3., 4.]).unwrap();
+    for mut engine in engines(&network) {
+        let found = engine.backward(&input, &d_output).unwrap();
+        assert!(found.output.iter().all(|&y| y == f32::NEG_INFINITY));
+        assert_eq!(found.d_input.as_slice(), Some(&[1., 2., 3., 4.][..]));
+    }
+}

@@ -1,0 +1,107 @@
+//! The reference against finite differences, in f64, with random upstream gradients: every layer
+//! over strides, paddings and odd sizes, and whole networks.
+
+use longhand::engines::check::{Case, cross_entropy_differences, finite_differences};
+use longhand::network::{Description, Network, Preset};
+use proptest::prelude::*;
+
+/// Central differences in f64 keep about nine digits here; one wrong term costs all of them.
+const TOLERANCE: f64 = 1e-6;
+
+fn check(text: &str, examples: usize, seed: u64) {
+    let description: Description = text.parse().expect("a network's text");
+    let network = match Network::new(&description, None) {
+        Ok(network) => network,
+        // Sizes are drawn without looking whether the window fits.
+        Err(_) => return,
+    };
+    let case = Case::draw(&network, examples, seed).expect("a case");
+    for row in finite_differences(&network, &case, 60).expect("differences") {
+        assert!(
+            row.error <= TOLERANCE,
+            "{text}, {examples} examples, seed {seed}: {} differs by {:e}, kink at {:e}",
+            row.name,
+            row.error,
+            case.margin
+        );
+    }
+}
+
+/// Channels, height, width, kernel, stride, padding, examples, seed.
+type Sizes = (
+    usize,
+    [usize; 2],
+    [usize; 2],
+    [usize; 2],
+    [usize; 2],
+    usize,
+    u64,
+);
+
+fn sizes() -> impl Strategy<Value = Sizes> {
+    (
+        1..4_usize,
+        [1..9_usize, 1..9],
+        [1..5_usize, 1..5],
+        [1..4_usize, 1..4],
+        [0..3_usize, 0..3],
+        1..4_usize,
+        any::<u64>(),
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn conv2d_has_the_gradients_of_its_output(sizes in sizes(), out in 1..4_usize) {
+        let (c, [h, w], [kh, kw], [sh, sw], [ph, pw], examples, seed) = sizes;
+        let text = format!("input {c}x{h}x{w}, conv2d {out} {kh}x{kw} stride={sh}x{sw} padding={ph}x{pw}");
+        check(&text, examples, seed);
+    }
+
+    #[test]
+    fn max_pool2d_has_the_gradients_of_its_output(sizes in sizes()) {
+        let (c, [h, w], [kh, kw], [sh, sw], [ph, pw], examples, seed) = sizes;
+        let text = format!("input {c}x{h}x{w}, max_pool2d {kh}x{kw} stride={sh}x{sw} padding={ph}x{pw}");
+        check(&text, examples, seed);
+    }
+
+    #[test]
+    fn relu_has_the_gradients_of_its_output(sizes in sizes()) {
+        let (c, [h, w], .., examples, seed) = sizes;
+        check(&format!("input {c}x{h}x{w}, relu"), examples, seed);
+    }
+
+    #[test]
+    fn flatten_and_linear_have_the_gradients_of_their_output(sizes in sizes(), out in 1..9_usize) {
+        let (c, [h, w], .., examples, seed) = sizes;
+        check(&format!("input {c}x{h}x{w}, flatten, linear {out}"), examples, seed);
+    }
+
+    #[test]
+    fn cross_entropy_has_the_gradient_of_its_loss(classes in 1..12_usize, seed: u64) {
+        let row = cross_entropy_differences(classes, seed);
+        // One class has no gradient at all, which leaves nothing to be relative to.
+        prop_assert!(classes == 1 || row.error <= TOLERANCE, "{:e}", row.error);
+    }
+}
+
+#[test]
+fn a_network_of_every_layer_has_the_gradients_of_its_output() {
+    for seed in 0..5 {
+        check(
+            "input 2x9x8, conv2d 4 3x2 padding=1, relu, max_pool2d 2 stride=1, conv2d 3 2 stride=2x1, \
+             relu, max_pool2d 2x3 padding=1, flatten, linear 6, relu, linear 4",
+            3,
+            seed,
+        );
+    }
+}
+
+#[test]
+fn every_preset_has_the_gradients_of_its_output() {
+    for preset in Preset::ALL {
+        check(&format!("input 1x28x28, {}", preset.description(10)), 2, 1);
+    }
+}
