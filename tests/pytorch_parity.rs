@@ -131,7 +131,7 @@ impl Fixture {
         let mut wrong = Vec::new();
         let mut compare = |tensor: &str, found: &[T]| {
             let error = relative_error(found, &self.f64s(tensor));
-            if !(error <= tolerance) {
+            if error.is_nan() || error > tolerance {
                 wrong.push(format!("{tensor}: error {error:.1e}"));
             }
         };
