@@ -427,9 +427,10 @@ fn mean_and_deviation(images: &Images, channel: usize) -> (f64, f64) {
 }
 
 fn assert_close(found: f64, expected: f64, tolerance: f64) {
-    if !((found - expected).abs() <= tolerance) {
-        panic!("{found} is not {expected} within {tolerance}");
-    }
+    assert!(
+        (found - expected).abs() <= tolerance,
+        "{found} is not {expected} within {tolerance}"
+    );
 }
 
 #[test]

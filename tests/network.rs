@@ -655,16 +655,18 @@ fn assert_uniform(values: &[f64], bound: f64, name: &str) {
     let count = values.len() as f64;
     let mean = values.iter().sum::<f64>() / count;
     let tolerance = 5.0 * bound / (3.0 * count).sqrt();
-    if !(mean.abs() <= tolerance) {
-        panic!("{name}: the mean is {mean}, not 0 within {tolerance}");
-    }
+    assert!(
+        mean.abs() <= tolerance,
+        "{name}: the mean is {mean}, not 0 within {tolerance}"
+    );
     let square = values.iter().map(|v| v * v).sum::<f64>() / count;
     let expected = bound * bound / 3.0;
     // The variance of a square: bound^4 (1/5 - 1/9).
     let tolerance = 5.0 * bound * bound * (4.0 / 45.0 / count).sqrt();
-    if !((square - expected).abs() <= tolerance) {
-        panic!("{name}: the mean square is {square}, not {expected} within {tolerance}");
-    }
+    assert!(
+        (square - expected).abs() <= tolerance,
+        "{name}: the mean square is {square}, not {expected} within {tolerance}"
+    );
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! From bytes to batches: IDX files, images with labels, and the order of an epoch.
 //!
 //! [`idx`] reads the file format, [`dataset`] checks that four files make a training set,
-//! [`batches`] draws an epoch's order and cuts it, [`normalisation`] turns bytes into the
-//! numbers that a network sees. [`mnist`](mnist()) is inside the program.
+//! [`mod@batches`] draws an epoch's order and cuts it, [`normalisation`] turns bytes into the
+//! numbers that a network sees. MNIST is inside the program: `mnist()`.
 
 pub mod batches;
 pub mod dataset;

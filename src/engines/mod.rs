@@ -1,6 +1,6 @@
 //! Engines: who owns the buffers and calls the layers in order. No mathematics here.
 //!
-//! Every engine is an [`Engine`], is held to [`reference`] by one test body, and draws the same
+//! Every engine is an [`Engine`], is held to [`mod@reference`] by one test body, and draws the same
 //! random numbers. [`open`] makes one by name.
 
 pub mod check;

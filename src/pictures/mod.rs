@@ -1,5 +1,5 @@
-//! Pictures that people draw, read as the tutorial reads them: [`decode`] opens a PNG or JPEG,
-//! [`prepare`] makes it gray and small.
+//! Pictures that people draw, read as the tutorial reads them: a PNG or JPEG is opened (`decode`)
+//! and made gray and small (`prepare`).
 
 mod decode;
 mod prepare;

@@ -23,15 +23,9 @@ pub fn im2col(conv: &Conv2d, x: &[f32], cols: &mut [f32]) {
     if conv.window.padding != [0, 0] {
         cols.fill(0.0);
     }
-    for (c, x) in x.chunks_exact(conv.input[0] * conv.input[1]).enumerate() {
-        for u in 0..conv.window.kernel[0] {
-            for v in 0..conv.window.kernel[1] {
-                if let Some((size, pixels, columns)) = seen_from(conv, c, u, v) {
-                    transfer::<false>(size, (x, pixels), (cols, columns));
-                }
-            }
-        }
-    }
+    for_each_place(conv, |size, pixels, numbers| {
+        transfer::<false>(size, (x, pixels), (cols, numbers));
+    });
 }
 
 /// Adds every place of every column back to the pixel that it was copied from.
@@ -40,18 +34,9 @@ pub fn im2col(conv: &Conv2d, x: &[f32], cols: &mut [f32]) {
 /// - `x`: (C, H, W), written
 pub fn col2im(conv: &Conv2d, cols: &[f32], x: &mut [f32]) {
     x.fill(0.0);
-    for (c, x) in x
-        .chunks_exact_mut(conv.input[0] * conv.input[1])
-        .enumerate()
-    {
-        for u in 0..conv.window.kernel[0] {
-            for v in 0..conv.window.kernel[1] {
-                if let Some((size, pixels, columns)) = seen_from(conv, c, u, v) {
-                    transfer::<true>(size, (cols, columns), (x, pixels));
-                }
-            }
-        }
-    }
+    for_each_place(conv, |size, pixels, numbers| {
+        transfer::<true>(size, (cols, numbers), (x, pixels));
+    });
 }
 
 /// Where a grid of numbers lies in a flat buffer.
@@ -59,56 +44,74 @@ pub fn col2im(conv: &Conv2d, cols: &[f32], x: &mut [f32]) {
 struct Grid {
     /// Its first number.
     first: usize,
+    /// From a number to the one of the next channel.
+    channel: usize,
     /// From a number to the one below.
     down: usize,
     /// From a number to the one on its right.
     across: usize,
 }
 
-/// The windows whose place (u, v) lies on the image and not on its border: how many, down and
-/// across; their pixels in channel c (H, W); their numbers in the columns (C kh kw, oh ow).
+/// Calls `visit` for every place (u, v) of the window with those windows whose place lies on the
+/// image and not on its border: how many, as (C, down, across); their pixels in `x`
+/// (C, H, W); their numbers in `cols` (C kh kw, oh ow).
 #[inline(always)]
-fn seen_from(conv: &Conv2d, c: usize, u: usize, v: usize) -> Option<([usize; 2], Grid, Grid)> {
+fn for_each_place(conv: &Conv2d, mut visit: impl FnMut([usize; 3], Grid, Grid)) {
     let (window, [height, width]) = (&conv.window, conv.input);
-    let rows = window.inside(0, u, height, conv.output[0]);
-    let columns = window.inside(1, v, width, conv.output[1]);
-    let [m, n] = window.pixel([rows.start, columns.start], [u, v], conv.input)?;
-    let pixels = Grid {
-        first: m * width + n,
-        down: window.stride[0] * width,
-        across: window.stride[1],
-    };
-    let row = (c * window.kernel[0] + u) * window.kernel[1] + v;
-    let numbers = Grid {
-        first: (row * conv.output[0] + rows.start) * conv.output[1] + columns.start,
-        down: conv.output[1],
-        across: 1,
-    };
-    Some(([rows.len(), columns.len()], pixels, numbers))
+    let [kernel_height, kernel_width] = window.kernel;
+    let [out_height, out_width] = conv.output;
+    for u in 0..kernel_height {
+        let rows = window.inside(0, u, height, out_height);
+        for v in 0..kernel_width {
+            let columns = window.inside(1, v, width, out_width);
+            let at = [rows.start, columns.start];
+            let Some([m, n]) = window.pixel(at, [u, v], conv.input) else {
+                continue;
+            };
+            let pixels = Grid {
+                first: m * width + n,
+                channel: height * width,
+                down: window.stride[0] * width,
+                across: window.stride[1],
+            };
+            let row = u * kernel_width + v;
+            let numbers = Grid {
+                first: (row * out_height + rows.start) * out_width + columns.start,
+                channel: kernel_height * kernel_width * out_height * out_width,
+                down: out_width,
+                across: 1,
+            };
+            let size = [conv.in_channels, rows.len(), columns.len()];
+            if !size.contains(&0) {
+                visit(size, pixels, numbers);
+            }
+        }
+    }
 }
 
 /// Copies, or adds, a grid of `size` from one buffer to another: eight columns at a time where
 /// neighbours are neighbours in both, for lines are too short to be worth a call of `memcpy`.
 #[inline(always)]
 fn transfer<const ADD: bool>(
-    [height, width]: [usize; 2],
+    [channels, height, width]: [usize; 3],
     (from, source): (&[f32], Grid),
     (to, target): (&mut [f32], Grid),
 ) {
-    let blocks = if source.across == 1 && target.across == 1 {
-        width / 8
-    } else {
-        0
-    };
-    for block in 0..blocks {
-        let from = from[source.first + 8 * block..].chunks(source.down);
-        let to = to[target.first + 8 * block..].chunks_mut(target.down);
-        transfer_lines::<8, ADD>(height, from, to);
-    }
-    for column in 8 * blocks..width {
-        let from = from[source.first + column * source.across..].chunks(source.down);
-        let to = to[target.first + column * target.across..].chunks_mut(target.down);
-        transfer_lines::<1, ADD>(height, from, to);
+    let neighbours = source.across == 1 && target.across == 1;
+    let blocks = if neighbours { width / 8 } else { 0 };
+    for c in 0..channels {
+        let from = &from[source.first + c * source.channel..];
+        let to = &mut to[target.first + c * target.channel..];
+        for block in 0..blocks {
+            let from = from[8 * block..].chunks(source.down);
+            let to = to[8 * block..].chunks_mut(target.down);
+            transfer_lines::<8, ADD>(height, from, to);
+        }
+        for column in 8 * blocks..width {
+            let from = from[column * source.across..].chunks(source.down);
+            let to = to[column * target.across..].chunks_mut(target.down);
+            transfer_lines::<1, ADD>(height, from, to);
+        }
     }
 }
 

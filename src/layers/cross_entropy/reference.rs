@@ -66,8 +66,8 @@ mod tests {
         backward(&z, 1, 1, &mut d_z);
         // The other logit is so far away that softmax is that of (0, -1).
         let p = 1.0 / (1.0 + (-1.0_f32).exp());
-        assert!(!((forward(&z, 1) - (1.0 - p.ln())).abs() > 1e-6));
-        assert!(!((d_z[0] - p).abs() > 1e-6) && !((d_z[1] + p).abs() > 1e-6));
+        assert!((forward(&z, 1) - (1.0 - p.ln())).abs() <= 1e-6);
+        assert!((d_z[0] - p).abs() <= 1e-6 && (d_z[1] + p).abs() <= 1e-6);
         assert_eq!(d_z[2], 0.0);
     }
 

@@ -38,7 +38,8 @@ pub fn forward(pool: &MaxPool2d, x: &[f32], y: &mut [f32], winners: &mut [u32]) 
             *winner = (top * width + (j * across).saturating_sub(left)) as u32;
         }
         for m in top..bottom {
-            for v in 0..kernel_width {
+            // Where the first place is on the image, it is the first pixel.
+            for v in usize::from(m == top)..kernel_width {
                 let inside = window.inside(1, v, width, out_width);
                 if inside.is_empty() {
                     continue;

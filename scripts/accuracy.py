@@ -1,0 +1,50 @@
+"""Trains the tutorial's network with all defaults for several seeds, and prints the mean of the
+test accuracies, the longest start and the largest memory.
+
+    cargo build --release
+    python scripts/accuracy.py [--seeds 10]
+
+PyTorch reaches 98.63 % with these settings (mean of 16 seeds, standard deviation 0.19).
+"""
+
+import argparse
+import json
+import pathlib
+import resource
+import statistics
+import subprocess
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def train(program, seed):
+    """Test accuracy in per cent, and the seconds from the program's start to its first step."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [program, "train", "--seed", str(seed), "--quiet", "--out", f"{folder}/run"]
+        subprocess.run(command, check=True, capture_output=True)
+        run = json.loads(pathlib.Path(folder, "run", "run.json").read_text())
+    return 100 * run["result"]["test_accuracy"], run["seconds"]["start_to_first_step"]
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--program", default=str(ROOT / "target/release/longhand"))
+    arguments = parser.parse_args()
+
+    accuracies, starts = [], []
+    for seed in range(arguments.seeds):
+        accuracy, start = train(arguments.program, seed)
+        accuracies.append(accuracy)
+        starts.append(start)
+        print(f"seed {seed}: {accuracy:.2f} %", flush=True)
+    print(f"mean {statistics.mean(accuracies):.2f} %, lowest {min(accuracies):.2f} %")
+    print(f"start to first step: {max(starts):.2f} s at most")
+    # Linux counts in units of 1024 bytes.
+    memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    print(f"peak memory: {memory / 1e6:.0f} MB")
+
+
+if __name__ == "__main__":
+    main()
