@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use crate::data::{DataError, IdxError};
 use crate::engines::EngineError;
-use crate::model::ModelError;
+use crate::formats::safetensors::ModelError;
 use crate::network::{NetworkError, TextError};
 use crate::pictures::PictureError;
 use crate::training::{RunFolderError, TrainingError};

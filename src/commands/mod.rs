@@ -18,7 +18,8 @@ use clap::{Args, Subcommand, ValueEnum};
 use crate::report;
 use longhand::data::{Data, Normalisation};
 use longhand::engines::{self, Engine, EngineKind};
-use longhand::model::{Model, ModelError, ModelFault};
+use longhand::formats::safetensors::{ModelError, ModelFault};
+use longhand::model::Model;
 use longhand::network::{Description, Network, Preset};
 use longhand::training::run_folder;
 

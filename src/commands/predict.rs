@@ -36,9 +36,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let mut failed = false;
     for path in &args.images {
         let picture = if path.as_os_str() == "-" {
-            pictures::read("stdin", io::stdin().lock(), model.input())
+            pictures::read("stdin", io::stdin().lock(), model.network.input())
         } else {
-            pictures::open(path, model.input())
+            pictures::open(path, model.network.input())
         };
         let picture = match picture {
             Ok(picture) => picture,

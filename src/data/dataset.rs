@@ -1,6 +1,5 @@
 //! Images with labels, and the checks that make four IDX files a training set.
 
-use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::ops::Range;
@@ -10,6 +9,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::idx::{Elements, Idx, IdxError, IdxFault};
+use super::images::Images;
 use super::normalisation::Normalisation;
 use crate::digest;
 
@@ -118,60 +118,6 @@ impl Part {
     }
 }
 
-/// Images of one shape, as bytes: `(N, C, H, W)`.
-#[derive(Clone, PartialEq)]
-pub struct Images {
-    shape: [usize; 3],
-    bytes: Vec<u8>,
-}
-
-impl Images {
-    /// Images of `shape` (C, H, W), one after another in `bytes`, or `None` if the bytes do not
-    /// divide into whole images or a dimension is 0.
-    pub fn new(shape: [usize; 3], bytes: Vec<u8>) -> Option<Self> {
-        let pixels = shape
-            .iter()
-            .try_fold(1_usize, |product, &size| product.checked_mul(size))?;
-        (pixels > 0 && bytes.len().is_multiple_of(pixels)).then_some(Self { shape, bytes })
-    }
-
-    /// Channels, height, width.
-    pub fn shape(&self) -> [usize; 3] {
-        self.shape
-    }
-
-    /// The number of images, N.
-    pub fn len(&self) -> usize {
-        self.bytes.len() / self.pixels()
-    }
-
-    /// Whether there is no image.
-    pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
-    }
-
-    /// The `n`-th image, `(C, H, W)`.
-    pub fn image(&self, n: usize) -> &[u8] {
-        &self.bytes[n * self.pixels()..][..self.pixels()]
-    }
-
-    /// All images, `(N, C, H, W)`.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    fn pixels(&self) -> usize {
-        self.shape.iter().product()
-    }
-}
-
-impl fmt::Debug for Images {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [channels, height, width] = self.shape;
-        write!(f, "Images({}x{channels}x{height}x{width})", self.len())
-    }
-}
-
 /// Images with a label each.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dataset {
@@ -225,8 +171,12 @@ impl Dataset {
     pub fn slice(&self, range: Range<usize>) -> Option<Self> {
         let labels = self.labels.get(range.clone())?.to_vec();
         let pixels = self.images.pixels();
-        let bytes = self.images.bytes[range.start * pixels..range.end * pixels].to_vec();
-        Self::new(Images::new(self.images.shape, bytes)?, labels, self.classes)
+        let bytes = self.images.bytes()[range.start * pixels..range.end * pixels].to_vec();
+        Self::new(
+            Images::new(self.images.shape(), bytes)?,
+            labels,
+            self.classes,
+        )
     }
 }
 
@@ -317,14 +267,14 @@ impl Data {
         let (images, train_images) = train_images?;
         let (labels, test, test_labels, [train_labels, test_images, test_file]) = rest?;
 
-        if test.shape != images.shape {
+        if test.shape() != images.shape() {
             let fault = DataFault::Size {
-                test: test.shape,
-                train: images.shape,
+                test: test.shape(),
+                train: images.shape(),
             };
             return Err(unsuited(&test_images, 4, fault));
         }
-        let channels = images.shape[0];
+        let channels = images.shape()[0];
         let classes = usize::from(labels.iter().copied().max().unwrap_or(0)) + 1;
         Ok(Self {
             name: name.to_owned(),
@@ -407,7 +357,7 @@ fn to_images(file: &SourceFile, idx: Idx) -> Result<Images, DataError> {
     if pixels.is_none_or(|pixels| pixels > MAX_PIXELS) {
         return Err(unsuited(file, 4, DataFault::TooLarge(shape)));
     }
-    Ok(Images { shape, bytes })
+    Ok(Images::new(shape, bytes).expect("a parsed file has as many elements as its sizes say"))
 }
 
 /// Labels from their file: u8, of rank 1, at least one.

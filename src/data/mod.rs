@@ -7,13 +7,15 @@
 pub mod batches;
 pub mod dataset;
 pub mod idx;
+pub mod images;
 #[cfg(feature = "mnist")]
 mod mnist;
 pub mod normalisation;
 
 pub use batches::{Batch, batches, shuffled};
-pub use dataset::{Data, DataError, DataFault, Dataset, Images, SourceFile};
+pub use dataset::{Data, DataError, DataFault, Dataset, SourceFile};
 pub use idx::{Elements, Idx, IdxError, IdxFault};
+pub use images::Images;
 #[cfg(feature = "mnist")]
 pub use mnist::mnist;
 pub use normalisation::Normalisation;

@@ -1,6 +1,6 @@
 //! From bytes to the numbers that a network sees: `(x / 255 - mean) / deviation`, a channel.
 
-use super::dataset::Images;
+use super::images::Images;
 use crate::tensor::Element;
 
 /// The mean and standard deviation of each channel, of pixels scaled to `[0, 1]`.

@@ -9,8 +9,9 @@ use serde_json::Value;
 use thiserror::Error;
 
 use super::history::{self, EpochRecord};
+use crate::formats::safetensors::ModelError;
 use crate::formats::write_whole;
-use crate::model::{Model, ModelError};
+use crate::model::Model;
 
 /// Where runs go that are given no folder.
 pub const RUNS: &str = "runs";
