@@ -208,8 +208,8 @@ impl Data {
     /// Reads the four files from `folder`, or from `MNIST/raw` below it, where torchvision puts
     /// them; plain or gzipped; with `prefix` as in `emnist-letters-train-images-idx3-ubyte`.
     ///
-    /// They are normalised with the mean and deviation of their own training images, MNIST
-    /// itself with its usual figures.
+    /// They are normalised with the mean and deviation of their own training images, which for
+    /// MNIST are the usual figures.
     ///
     /// # Errors
     /// If a file is missing or damaged, or the four make no training set.
@@ -226,11 +226,7 @@ impl Data {
                 })),
             }
         })?;
-        let normalisation = if data.files[0].md5 == MNIST_MD5 {
-            Normalisation::mnist()
-        } else {
-            Normalisation::of(data.train.images())
-        };
+        let normalisation = Normalisation::of(data.train.images());
         Ok(data.normalised_by(normalisation))
     }
 
@@ -293,9 +289,6 @@ impl Data {
         }
     }
 }
-
-/// The MD5 of `train-images-idx3-ubyte` of MNIST.
-const MNIST_MD5: &str = "6bbc9ace898e44ae57da46a324031adb";
 
 fn unsuited(file: &SourceFile, offset: u64, fault: DataFault) -> DataError {
     DataError::Unsuited {

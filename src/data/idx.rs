@@ -253,12 +253,10 @@ impl Idx {
         if !(1..=MAX_DIMENSIONS).contains(&dimensions) {
             return Err(error(3, IdxFault::Dimensions(dimensions)));
         }
-        let product = self
-            .sizes
-            .iter()
-            .try_fold(1_usize, |product, &size| product.checked_mul(size));
         let sizes: Result<Vec<u32>, _> = self.sizes.iter().map(|&size| size.try_into()).collect();
-        let (Ok(sizes), Some(true)) = (sizes, product.map(|n| n == self.elements.len())) else {
+        let width = Elements::width(self.elements.code()).expect("every element has a width");
+        let bytes = bytes_of(width, &self.sizes);
+        let (Ok(sizes), true) = (sizes, bytes == Some((self.elements.len() * width) as u64)) else {
             return Err(error(
                 4,
                 IdxFault::Shape {
@@ -321,6 +319,14 @@ fn source_fault(error: io::Error, gzipped: bool) -> IdxFault {
     }
 }
 
+/// The bytes of elements that `sizes` stand for, if they are within [`MAX_BYTES`].
+fn bytes_of(width: usize, sizes: &[usize]) -> Option<u64> {
+    sizes
+        .iter()
+        .try_fold(width as u64, |bytes, &size| bytes.checked_mul(size as u64))
+        .filter(|&bytes| bytes <= MAX_BYTES)
+}
+
 /// Reads until `bytes` is full or the source ends, and returns how many bytes came.
 fn fill(source: &mut impl Read, bytes: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
@@ -340,7 +346,7 @@ fn parse<R: Read>(source: &mut Counted<R>) -> Result<Idx, Stop> {
     let mut magic = [0; 4];
     let found = fill(source, &mut magic)?;
     // What is there is judged before what is missing: a file of another kind may be short, too.
-    if magic[..2] != [0, 0] {
+    if found >= 2 && magic[..2] != [0, 0] {
         return Err(Stop::At(0, IdxFault::Magic(magic[0], magic[1])));
     }
     if found < 4 {
@@ -365,11 +371,7 @@ fn parse<R: Read>(source: &mut Counted<R>) -> Result<Idx, Stop> {
         .chunks_exact(4)
         .map(|size| BigEndian::read_u32(size) as usize)
         .collect();
-    let promised = sizes
-        .iter()
-        .try_fold(width as u64, |bytes, &size| bytes.checked_mul(size as u64))
-        .filter(|&bytes| bytes <= MAX_BYTES);
-    let Some(promised) = promised else {
+    let Some(promised) = bytes_of(width, &sizes) else {
         return Err(Stop::At(4, IdxFault::TooLarge(sizes)));
     };
 

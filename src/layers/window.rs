@@ -1,6 +1,6 @@
 //! A window that slides over an image: what convolution and pooling have in common.
 
-use super::Misfit;
+use super::{Misfit, checked_elements};
 
 /// A window's size, its step, and the border added around the image; each as height, width.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +27,8 @@ impl Window {
     /// `floor((input + 2 padding - kernel) / stride) + 1`, as PyTorch has it.
     ///
     /// # Errors
-    /// If a kernel or stride is 0, or the kernel is larger than the padded image.
+    /// If a kernel or stride is 0, the kernel is larger than the padded image, or that is too
+    /// large.
     pub fn output(&self, input: [usize; 2]) -> Result<[usize; 2], Misfit> {
         if self.kernel.contains(&0) {
             return Err(Misfit::Zero("the kernel"));
@@ -42,6 +43,7 @@ impl Window {
                 .and_then(|border| border.checked_add(input[axis]))
                 .ok_or(Misfit::TooLarge("padded input"))?;
         }
+        checked_elements("padded input", &padded)?;
         if self.kernel[0] > padded[0] || self.kernel[1] > padded[1] {
             let kernel = self.kernel;
             return Err(Misfit::Kernel { kernel, padded });

@@ -113,7 +113,11 @@ impl FromStr for Description {
                 read_layer(layer).map(|layer| description.layers.push(layer))
             };
             read.map_err(|fault| TextError {
-                number: description.layers.len() + usize::from(!is_input),
+                number: if is_input {
+                    0
+                } else {
+                    description.layers.len() + 1
+                },
                 text: layer.to_owned(),
                 fault,
             })?;

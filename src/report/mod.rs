@@ -14,7 +14,7 @@ pub use progress::Bar;
 pub fn line(text: fmt::Arguments) -> io::Result<()> {
     match writeln!(io::stdout().lock(), "{text}") {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => result,
+        result => result.map_err(|error| io::Error::new(error.kind(), format!("stdout: {error}"))),
     }
 }
 
