@@ -1,9 +1,8 @@
 //! Matrix products on one thread, by the `gemm` crate.
 //!
-//! The products of small convolutions are thin: 10 x 25 by 25 x 576, 20 x 64 by 64 x 250. Over
-//! those of the tutorial's network `gemm` is more than twice as fast as matrixmultiply, which
-//! ndarray's own products use, because it fits its kernels to the edges and packs only what is
-//! worth packing.
+//! The products of small convolutions are thin: 10 x 25 by 25 x 576, 20 x 64 by 64 x 250. Those of
+//! ndarray, which are matrixmultiply's, pack every matrix and pad every edge to a whole kernel;
+//! `gemm` has kernels that fit the edges, and packs only what is worth packing.
 
 use gemm::Parallelism;
 use ndarray::{ArrayView2, ArrayViewMut2};
