@@ -33,7 +33,7 @@
 //!    [`network::Network::parameters`] names. [`training`] writes it to the run's folder.
 //!
 //! To follow the mathematics, read [`engines::reference`] beside the `reference.rs` of each layer;
-//! then [`engines::im2col`], which gives the same numbers faster.
+//! then [`engines::im2col`], which gives the same numbers, up to rounding, faster.
 //!
 //! # In twenty lines
 //!

@@ -74,7 +74,7 @@ where
 
 /// The relative error of a tensor, `max|a - b| / max|b|`, with `b` the trusted one.
 ///
-/// Two tensors that are zero everywhere differ by 0. A NaN on either side gives NaN, and a
+/// Two tensors that are zero everywhere differ by 0. A number that is not finite gives NaN, and a
 /// length that differs gives infinity, so compare as `!(error <= tolerance)`.
 pub fn relative_error<A: Element, B: Element>(a: &[A], b: &[B]) -> f64 {
     if a.len() != b.len() {
@@ -83,7 +83,7 @@ pub fn relative_error<A: Element, B: Element>(a: &[A], b: &[B]) -> f64 {
     let (mut difference, mut largest) = (0.0_f64, 0.0_f64);
     for (a, b) in a.iter().zip(b) {
         let (a, b) = (a.as_f64(), b.as_f64());
-        if a.is_nan() || b.is_nan() {
+        if !(a.is_finite() && b.is_finite()) {
             return f64::NAN;
         }
         difference = difference.max((a - b).abs());
@@ -111,6 +111,7 @@ mod tests {
     fn relative_error_never_hides_nan_or_a_missing_element() {
         assert!(relative_error(&[f32::NAN], &[1.0_f64]).is_nan());
         assert!(relative_error(&[1.0_f32], &[f64::NAN]).is_nan());
+        assert!(relative_error(&[f32::INFINITY, 5.0], &[f64::INFINITY, 3.0]).is_nan());
         assert_eq!(relative_error(&[1.0_f32], &[1.0_f64, 1.0]), f64::INFINITY);
     }
 }

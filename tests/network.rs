@@ -498,9 +498,23 @@ fn max_pool2d_has_no_more_outputs_than_a_tensor_may_have() {
 
 #[test]
 fn a_stride_beyond_the_image_leaves_one_window() {
-    let text = format!("input 1x28x28, conv2d 3 5 stride={MAX}, max_pool2d 1 stride={MAX}");
+    let text = format!("input 1x28x28, conv2d 3 5 stride={MAX_ELEMENTS}, max_pool2d 1 stride=2");
     let network = build(&text).unwrap();
     assert_eq!(network.output(), Shape::Image([3, 1, 1]));
+    for layer in ["conv2d 3 5", "max_pool2d 5"] {
+        let error = build(&format!("input 1x28x28, {layer} stride={MAX}")).unwrap_err();
+        let NetworkError::Layer { misfit, .. } = error else {
+            panic!("{error}");
+        };
+        assert_eq!(misfit, Misfit::Stride);
+    }
+}
+
+#[test]
+fn the_columns_of_all_convolutions_together_are_limited() {
+    let layers = ["conv2d 1 100 padding=50"; 80].join(", ");
+    let error = build(&format!("input 1x28x28, {layers}")).unwrap_err();
+    assert!(matches!(error, NetworkError::TooLarge { .. }), "{error}");
 }
 
 #[test]

@@ -110,3 +110,25 @@ fn a_model_is_read_as_it_was_written() {
     let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
     assert_eq!(left.len(), 1, "no temporary file is left");
 }
+
+#[test]
+fn weights_that_the_last_step_has_spoilt_are_an_error_and_no_checkpoint() {
+    let mut data = mnist().unwrap();
+    data.train = data.train.slice(0..32).unwrap();
+    data.test = data.test.slice(0..100).unwrap();
+    let mut options = Options::default();
+    // One step an epoch, whose loss is that of the first weights, and fine.
+    options.rule.optimiser.lr = 1e38;
+    let normalisation = data.normalisation.clone();
+    let mut engine = engines::open(EngineKind::Auto, tutorial(), normalisation, None).unwrap();
+    let mut checkpoints = 0;
+    let result = train(engine.as_mut(), &data, &options, &mut |event| {
+        checkpoints += u32::from(matches!(event, Event::Epoch { .. }));
+        ControlFlow::Continue(())
+    });
+    assert!(
+        matches!(result, Err(TrainingError::Epoch { epoch: 1, .. })),
+        "{result:?}"
+    );
+    assert_eq!(checkpoints, 0);
+}

@@ -34,7 +34,7 @@ pub fn cpu_name() -> String {
     brand.unwrap_or(std::env::consts::ARCH).to_owned()
 }
 
-/// The instruction sets that matrix products make use of.
+/// The instruction sets that bear upon the speed of matrix products.
 fn cpu_features() -> Vec<&'static str> {
     let mut features = Vec::new();
     #[cfg(target_arch = "x86_64")]

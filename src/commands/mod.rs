@@ -8,6 +8,7 @@ mod test;
 mod train;
 
 use std::fmt;
+use std::io::Read;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -160,6 +161,9 @@ impl EngineArgs {
     }
 }
 
+/// The most bytes that are read of a network's file; the longest network is far shorter.
+const MAX_TEXT: u64 = 1 << 20;
+
 /// `--network`: a preset's name, a text, or `@` and a file with a text.
 #[derive(Clone, Debug)]
 enum NetworkArg {
@@ -191,7 +195,10 @@ impl NetworkArg {
                 let failed = |error: &dyn fmt::Display| {
                     Failure::Failed(format!("{}: {error}", path.display()).into())
                 };
-                let text = std::fs::read_to_string(path).map_err(|error| failed(&error))?;
+                let mut text = String::new();
+                std::fs::File::open(path)
+                    .and_then(|file| file.take(MAX_TEXT).read_to_string(&mut text))
+                    .map_err(|error| failed(&error))?;
                 text.parse().map_err(|error| failed(&error))
             }
         }
@@ -236,7 +243,10 @@ impl ModelArgs {
                 (!preset.matches(description)).then(|| preset.name.to_owned())
             }
             _ => asked
-                .filter(|asked| asked.layers != description.layers)
+                .filter(|asked| {
+                    let input = asked.input.or(description.input);
+                    asked.layers != description.layers || input != description.input
+                })
                 .map(|asked| asked.to_string()),
         };
         if let Some(asked) = other {
@@ -248,7 +258,8 @@ impl ModelArgs {
         }
         report::note(format_args!(
             "model: {file}, trained on {}",
-            model.trained_on
+            // The file's words, which may hold what a terminal would obey.
+            model.trained_on.escape_debug()
         ));
         Ok(model)
     }

@@ -89,5 +89,9 @@ fn probabilities(engine: &mut dyn Engine, picture: &Images) -> Result<Vec<f32>, 
     let logits = engine.predict(picture)?.into_raw_vec_and_offset().0;
     let mut probabilities = vec![0.0; logits.len()];
     softmax(&logits, &mut probabilities);
+    if !probabilities.iter().all(|p| p.is_finite()) {
+        let message = "the network's answer is not a number: its weights are too large";
+        return Err(Failure::Failed(message.into()));
+    }
     Ok(probabilities)
 }

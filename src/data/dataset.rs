@@ -3,7 +3,9 @@
 use std::fs::File;
 use std::io::Read;
 use std::ops::Range;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use serde::Serialize;
 use thiserror::Error;
@@ -243,22 +245,31 @@ impl Data {
             let md5 = digest::md5(|to| idx.write(&name, to))?;
             Ok::<_, DataError>((SourceFile { name, md5 }, idx))
         };
-        let (train_images, rest) = rayon::join(
-            || {
-                let (file, idx) = read(Part::TrainImages)?;
-                Ok::<_, DataError>((to_images(&file, idx)?, file))
-            },
-            || {
-                let (train_labels, idx) = read(Part::TrainLabels)?;
-                let train = to_labels(&train_labels, idx)?;
-                let (test_images, idx) = read(Part::TestImages)?;
-                let images = to_images(&test_images, idx)?;
-                let (test_labels, idx) = read(Part::TestLabels)?;
-                let test = to_labels(&test_labels, idx)?;
-                let files = [train_labels, test_images, test_labels];
-                Ok::<_, DataError>((train, images, test, files))
-            },
-        );
+        let train = || {
+            let (file, idx) = read(Part::TrainImages)?;
+            Ok::<_, DataError>((to_images(&file, idx)?, file))
+        };
+        let rest = || {
+            let (train_labels, idx) = read(Part::TrainLabels)?;
+            let train = to_labels(&train_labels, idx)?;
+            let (test_images, idx) = read(Part::TestImages)?;
+            let images = to_images(&test_images, idx)?;
+            let (test_labels, idx) = read(Part::TestLabels)?;
+            let test = to_labels(&test_labels, idx)?;
+            let files = [train_labels, test_images, test_labels];
+            Ok::<_, DataError>((train, images, test, files))
+        };
+        let (train_images, rest) = thread::scope(|scope| {
+            // Where no thread is to be had, one after the other.
+            match thread::Builder::new().spawn_scoped(scope, train) {
+                Ok(thread) => {
+                    let rest = rest();
+                    let train = thread.join().unwrap_or_else(|panic| resume_unwind(panic));
+                    (train, rest)
+                }
+                Err(_) => (train(), rest()),
+            }
+        });
         // The training images' error comes first, whichever thread was first.
         let (images, train_images) = train_images?;
         let (labels, test, test_labels, [train_labels, test_images, test_file]) = rest?;

@@ -80,10 +80,15 @@ impl Workspace {
         let input = network.input().iter().product();
         let layers = network.layers();
         let outputs = layers.iter().map(|layer| layer.output.elements());
-        let activations: Vec<Vec<f32>> = std::iter::once(input)
-            .chain(outputs)
-            .map(|elements| vec![0.0; TOGETHER * elements])
-            .collect();
+        let elements: Vec<usize> = std::iter::once(input).chain(outputs).collect();
+        // Zeros from the system take no memory before they are written: inference never writes
+        // the gradients.
+        let zeros = || {
+            let buffers = elements
+                .iter()
+                .map(|elements| vec![0.0; TOGETHER * elements]);
+            buffers.collect()
+        };
         let cols = layers.iter().map(|layer| match &layer.operation {
             Operation::Conv2d(conv) => vec![0.0; TOGETHER * conv.fan_in() * conv.windows()],
             _ => Vec::new(),
@@ -93,10 +98,10 @@ impl Workspace {
             _ => Vec::new(),
         });
         Self {
-            d_activations: activations.clone(),
+            activations: zeros(),
+            d_activations: zeros(),
             cols: cols.collect(),
             winners: winners.collect(),
-            activations,
         }
     }
 

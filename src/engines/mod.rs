@@ -55,7 +55,7 @@ pub enum EngineError {
     NotFinite {
         /// The step of this epoch, the first being 1.
         step: usize,
-        /// The mean loss of its batch.
+        /// The mean loss of its batch, or of the test set after an epoch's last step.
         loss: f64,
         /// The learning rate it was made with.
         lr: f64,
@@ -416,6 +416,7 @@ fn check_tensors<T>(
 
 /// The number of outputs of a network that ends in a vector.
 fn outputs(network: &Network) -> Result<usize, EngineError> {
-    network.check_classes(0)?;
+    // One class is the least that a vector can tell.
+    network.check_classes(1)?;
     Ok(network.output().elements())
 }

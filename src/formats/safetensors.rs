@@ -159,8 +159,16 @@ struct Metadata {
 /// The bytes of a file that holds `model`.
 ///
 /// # Errors
-/// None for a model whose parameters are as many as its network's.
+/// If there are not as many parameters as the network has.
 pub fn encode(model: &Model) -> Result<Vec<u8>, ModelFault> {
+    let count = model.network.parameter_count();
+    if model.parameters.len() != count {
+        return Err(ModelFault::Shape {
+            name: "of all parameters".to_owned(),
+            expected: vec![count],
+            found: vec![model.parameters.len()],
+        });
+    }
     let metadata = Metadata {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         network: model.network.to_string(),

@@ -9,7 +9,7 @@ use ndarray::{ArrayView2, ArrayViewMut2};
 
 /// What becomes of the numbers that stand in `c` before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Into {
+pub(crate) enum Target {
     /// `c = a b`
     Overwritten,
     /// `c = c + a b`
@@ -20,7 +20,12 @@ pub(crate) enum Into {
 ///
 /// # Panics
 /// If the shapes do not fit.
-pub(crate) fn gemm(a: ArrayView2<f32>, b: ArrayView2<f32>, into: Into, mut c: ArrayViewMut2<f32>) {
+pub(crate) fn gemm(
+    a: ArrayView2<f32>,
+    b: ArrayView2<f32>,
+    target: Target,
+    mut c: ArrayViewMut2<f32>,
+) {
     let ((m, k), (inner, n)) = (a.dim(), b.dim());
     assert_eq!(k, inner, "a (M, K) and b (K, N)");
     assert_eq!((m, n), c.dim(), "c (M, N)");
@@ -37,7 +42,7 @@ pub(crate) fn gemm(a: ArrayView2<f32>, b: ArrayView2<f32>, into: Into, mut c: Ar
             c.as_mut_ptr(),
             c_column,
             c_row,
-            into == Into::Sum,
+            target == Target::Sum,
             a.as_ptr(),
             a_column,
             a_row,
@@ -80,12 +85,12 @@ mod tests {
             for a in [a.view(), a_columns.t()] {
                 for b in [b.view(), b_columns.t()] {
                     let mut c = Array2::from_elem((m, n), f32::NAN);
-                    gemm(a, b, Into::Overwritten, c.view_mut());
+                    gemm(a, b, Target::Overwritten, c.view_mut());
                     assert_eq!(c, expected);
-                    gemm(a, b, Into::Sum, c.view_mut());
+                    gemm(a, b, Target::Sum, c.view_mut());
                     assert_eq!(c, &expected * 2.0);
                     let mut c = Array2::zeros((n, m));
-                    gemm(a, b, Into::Overwritten, c.view_mut().reversed_axes());
+                    gemm(a, b, Target::Overwritten, c.view_mut().reversed_axes());
                     assert_eq!(c.t(), expected);
                 }
             }
@@ -99,7 +104,7 @@ mod tests {
         gemm(
             matrix(2, 3).view(),
             matrix(4, 2).view(),
-            Into::Sum,
+            Target::Sum,
             c.view_mut(),
         );
     }

@@ -2,4 +2,4 @@
 
 mod gemm;
 
-pub(crate) use gemm::{Into, gemm};
+pub(crate) use gemm::{Target, gemm};

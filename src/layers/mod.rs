@@ -3,13 +3,13 @@
 //! Each folder's `mod.rs` holds the layer's formula, its shapes and their source. Beside it:
 //!
 //! - `reference.rs`, the definition: plain loops over one image, in `f32` or `f64`;
-//! - `im2col.rs`, where a layer gains by it: as a matrix product.
+//! - `im2col.rs`, where the engine of matrix products has a way of its own.
 //!
-//! A `forward` takes its inputs first and its output last. The `backward` beside it takes what
-//! the forward took, then `d_y`, the gradient of the loss by the output `y`, then the gradients
-//! to be filled: `d_x` is written, `d_weight` and `d_bias` are added to, because the examples of
-//! a batch add up. Buffers are flat slices whose shapes are written beside them; they belong to
-//! an engine. All hands panic on a buffer of the wrong length.
+//! A `forward` takes its inputs first and its output last. The `backward` beside it takes what it
+//! needs of the forward pass, then `d_y`, the gradient of the loss by the output `y`, then the
+//! gradients to be filled: `d_x` is written, `d_weight` and `d_bias` are added to, because the
+//! examples of a batch add up. Buffers are flat slices whose shapes are written beside them; they
+//! belong to an engine, and a hand may panic on one of the wrong length.
 
 pub mod conv2d;
 pub mod cross_entropy;
@@ -71,6 +71,9 @@ pub enum Misfit {
     /// A size that must be at least 1.
     #[error("{0} must be at least 1")]
     Zero(&'static str),
+    /// A step that no image is large enough for.
+    #[error("a stride is at most {MAX_ELEMENTS}")]
+    Stride,
     /// The window does not fit in the padded input.
     #[error("the kernel {} is larger than the padded input {}", by(.kernel), by(.padded))]
     Kernel {

@@ -1,6 +1,6 @@
 //! A window that slides over an image: what convolution and pooling have in common.
 
-use super::{Misfit, checked_elements};
+use super::{MAX_ELEMENTS, Misfit, checked_elements};
 
 /// A window's size, its step, and the border added around the image; each as height, width.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,8 +27,8 @@ impl Window {
     /// `floor((input + 2 padding - kernel) / stride) + 1`, as PyTorch has it.
     ///
     /// # Errors
-    /// If a kernel or stride is 0, the kernel is larger than the padded image, or that is too
-    /// large.
+    /// If a kernel or stride is 0, the kernel is larger than the padded image, or that or the
+    /// stride is too large.
     pub fn output(&self, input: [usize; 2]) -> Result<[usize; 2], Misfit> {
         if self.kernel.contains(&0) {
             return Err(Misfit::Zero("the kernel"));
@@ -47,6 +47,9 @@ impl Window {
         if self.kernel[0] > padded[0] || self.kernel[1] > padded[1] {
             let kernel = self.kernel;
             return Err(Misfit::Kernel { kernel, padded });
+        }
+        if self.stride.iter().any(|&stride| stride > MAX_ELEMENTS) {
+            return Err(Misfit::Stride);
         }
         Ok([0, 1].map(|axis| (padded[axis] - self.kernel[axis]) / self.stride[axis] + 1))
     }

@@ -11,8 +11,8 @@ use crate::tensor::Element;
 
 /// The flat vector of parameters that `seed` draws for `network`.
 ///
-/// Each number depends on the seed, its layer and its place in it alone, so a layer keeps its
-/// first values when another layer changes.
+/// Each number depends on the seed, its layer's index, the layer's fan-in and its place alone, so
+/// a layer keeps its first values when another is changed in ways that it does not see.
 pub fn initial_parameters<T: Element>(network: &Network, seed: u64) -> Vec<T> {
     let mut parameters = vec![T::zero(); network.parameter_count()];
     for (index, layer) in network.layers().iter().enumerate() {

@@ -163,7 +163,7 @@ impl Network {
     /// # Errors
     /// If a layer does not fit, if the two name different inputs or neither names one, or if a
     /// limit is passed: [`MAX_LAYERS`], and [`MAX_ELEMENTS`] for any tensor of one image, all
-    /// activations of one image together, and all parameters together. Nothing is allocated
+    /// activations and columns of one image together, and all parameters together. Nothing is allocated
     /// before.
     pub fn new(description: &Description, input: Option<[usize; 3]>) -> Result<Self, NetworkError> {
         let input = match (description.input, input) {
@@ -196,7 +196,7 @@ impl Network {
                 input: shape,
                 misfit,
             })?;
-            activations += output.elements();
+            activations += output.elements() + columns(&operation);
             if activations > MAX_ELEMENTS {
                 let what = "activations";
                 return Err(NetworkError::TooLarge { number, what });
@@ -333,6 +333,14 @@ fn infer(text: &LayerText, shape: Shape) -> Result<(Operation, Shape), Misfit> {
         }
         (LayerText::Linear { .. }, Shape::Image(_)) => return Err(Misfit::NeedsFeatures),
     })
+}
+
+/// The elements of the matrix that a convolution's windows are copied to.
+fn columns(operation: &Operation) -> usize {
+    match operation {
+        Operation::Conv2d(conv) => conv.fan_in() * conv.windows(),
+        _ => 0,
+    }
 }
 
 /// The shapes of an operation's weight and bias, if it has them.

@@ -4,7 +4,7 @@ pub mod sgd;
 
 pub use sgd::Sgd;
 
-/// What a training step does, as a pure function of the step's number.
+/// What every training step does.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepRule {
     /// Examples in a batch; the last batch of an epoch may have fewer.

@@ -7,7 +7,8 @@ use ndarray::Array2;
 
 /// Answers counted by label and answer, with the loss.
 pub struct Confusion {
-    /// `counts[label][answer]`
+    /// `counts[label][answer]`; what a network answers beyond the labels' classes is one answer
+    /// more.
     pub counts: Vec<Vec<usize>>,
     /// The totals.
     pub metrics: Metrics,
@@ -16,11 +17,13 @@ pub struct Confusion {
 impl Confusion {
     /// What `logits` (N, K) say about the labels of `data`.
     pub fn of(logits: &Array2<f32>, data: &Dataset) -> Self {
-        let mut counts = vec![vec![0; logits.ncols()]; logits.ncols()];
+        let classes = data.classes();
+        let answers = logits.ncols().min(classes + 1);
+        let mut counts = vec![vec![0; answers]; classes];
         let mut metrics = Metrics::default();
         for (logits, &label) in logits.outer_iter().zip(data.labels()) {
             let (logits, label) = (logits.to_vec(), usize::from(label));
-            counts[label][argmax(&logits)] += 1;
+            counts[label][argmax(&logits).min(answers - 1)] += 1;
             metrics.add(Metrics::of(&logits, label));
         }
         Self { counts, metrics }
@@ -46,9 +49,14 @@ impl Confusion {
     pub fn lines(&self) -> Vec<String> {
         let largest = self.counts.iter().flatten().max().copied().unwrap_or(0);
         let width = largest.to_string().len().max(3) + 1;
-        let classes = 0..self.counts.len();
-        let header = classes
-            .map(|class| format!("{class:>width$}"))
+        let classes = self.counts.len();
+        let answers = self.counts.first().map_or(0, Vec::len);
+        let name = |answer: usize| match answer {
+            answer if answer < classes => answer.to_string(),
+            _ => "+".to_owned(),
+        };
+        let header = (0..answers)
+            .map(|answer| format!("{:>width$}", name(answer)))
             .collect::<String>();
         let mut lines = vec![format!("     {header}")];
         for (label, counts) in self.counts.iter().enumerate() {

@@ -128,6 +128,15 @@ pub fn train(
             .map_err(ended)?;
         let seconds = start.elapsed().as_secs_f64();
         let test = engine.evaluate(&data.test).map_err(ended)?;
+        let state = engine.state();
+        // The last step may have diverged, which no batch of the epoch shows any more.
+        if !test.loss_sum.is_finite() || !state.parameters.iter().all(|p| p.is_finite()) {
+            return Err(ended(EngineError::NotFinite {
+                step: order.len().div_ceil(options.rule.batch_size),
+                loss: test.loss(),
+                lr: options.rule.optimiser.lr,
+            }));
+        }
         let record = EpochRecord {
             epoch,
             seconds,
@@ -136,7 +145,6 @@ pub fn train(
             lr: options.rule.optimiser.lr,
         };
         history.push(record);
-        let state = engine.state();
         let (record, state) = (&record, &state);
         if watch(Event::Epoch { record, state }).is_break() && epoch < options.epochs {
             return Err(TrainingError::Stopped { epoch: epoch + 1 });

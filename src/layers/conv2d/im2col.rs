@@ -12,7 +12,7 @@
 //! One product an image is as fast as one over several, and keeps `y` as (O, oh, ow).
 
 use super::Conv2d;
-use crate::hardware::{Into, gemm};
+use crate::hardware::{Target, gemm};
 use crate::tensor::{view, view_mut};
 
 /// Copies the pixels under every window into a column, 0 where the border is.
@@ -147,10 +147,10 @@ pub fn forward(
     let weight = view([outputs, k], weight); // weight: (O, K)
     let cols = view([k, p], cols); // cols: (K, P)
     let mut y = view_mut([outputs, p], y); // y: (O, P)
-    for (mut y, &bias) in y.rows_mut().into_iter().zip(bias) {
+    for (mut y, &bias) in y.rows_mut().into_iter().zip(view([outputs], bias)) {
         y.fill(bias);
     }
-    gemm(weight, cols, Into::Sum, y);
+    gemm(weight, cols, Target::Sum, y);
 }
 
 /// - `weight`: (O, C, kh, kw)
@@ -171,16 +171,21 @@ pub fn backward(
     let (outputs, k, p) = (conv.out_channels, conv.fan_in(), conv.windows());
     let weight = view([outputs, k], weight); // weight: (O, K)
     let d_y = view([outputs, p], d_y); // d_y: (O, P)
-    for (d_bias, d_y) in d_bias.iter_mut().zip(d_y.rows()) {
+    for (d_bias, d_y) in view_mut([outputs], d_bias).iter_mut().zip(d_y.rows()) {
         *d_bias += d_y.sum();
     }
     let d_weight = view_mut([outputs, k], d_weight);
     // d_weight (O, K) += d_y (O, P) . cols^T (P, K)
-    gemm(d_y, view([k, p], cols).reversed_axes(), Into::Sum, d_weight);
+    gemm(
+        d_y,
+        view([k, p], cols).reversed_axes(),
+        Target::Sum,
+        d_weight,
+    );
     if let Some(d_x) = d_x {
         // d_cols (K, P) = weight^T (K, O) . d_y (O, P), in the place of cols
         let d_cols = view_mut([k, p], cols);
-        gemm(weight.reversed_axes(), d_y, Into::Overwritten, d_cols);
+        gemm(weight.reversed_axes(), d_y, Target::Overwritten, d_cols);
         col2im(conv, cols, d_x);
     }
 }

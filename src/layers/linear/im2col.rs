@@ -7,7 +7,7 @@
 //! ```
 
 use super::Linear;
-use crate::hardware::{Into, gemm};
+use crate::hardware::{Target, gemm};
 use crate::tensor::{view, view_mut};
 
 /// - `x`: (n, I)
@@ -21,7 +21,7 @@ pub fn forward(linear: &Linear, n: usize, x: &[f32], weight: &[f32], bias: &[f32
     for mut y in y.rows_mut() {
         y.assign(&view([linear.out_features], bias));
     }
-    gemm(x, weight.reversed_axes(), Into::Sum, y);
+    gemm(x, weight.reversed_axes(), Target::Sum, y);
 }
 
 /// - `x`: (n, I)
@@ -49,11 +49,11 @@ pub fn backward(
     }
     let d_weight = view_mut(linear.weight(), d_weight);
     // d_weight (O, I) += d_y^T (O, n) . x (n, I)
-    gemm(d_y.reversed_axes(), x, Into::Sum, d_weight);
+    gemm(d_y.reversed_axes(), x, Target::Sum, d_weight);
     if let Some(d_x) = d_x {
         let weight = view(linear.weight(), weight); // weight: (O, I)
         let d_x = view_mut([n, linear.in_features], d_x);
         // d_x (n, I) = d_y (n, O) . weight (O, I)
-        gemm(d_y, weight, Into::Overwritten, d_x);
+        gemm(d_y, weight, Target::Overwritten, d_x);
     }
 }
