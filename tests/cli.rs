@@ -832,6 +832,10 @@ fn wrong_usage_is_explained() {
         ("train --epochs 0", &["'0'", "--epochs"]),
         ("train --batch-size 0", &["'0'", "--batch-size"]),
         ("train --threads 0", &["'0'", "--threads"]),
+        (
+            "train --engine reference --threads 2",
+            &["reference", "--threads"],
+        ),
         ("train --seed -1", &["-1"]),
         (
             "train --nesterov --momentum 0",

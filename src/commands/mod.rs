@@ -143,6 +143,10 @@ impl EngineArgs {
         normalisation: Normalisation,
     ) -> Result<Box<dyn Engine>, Failure> {
         let threads = self.threads.map(NonZeroUsize::get);
+        if self.engine.0 == EngineKind::Reference && threads.is_some_and(|threads| threads > 1) {
+            let message = "the engine reference has one thread: leave out --threads";
+            return Err(Failure::Usage(message.to_owned()));
+        }
         Ok(engines::open(
             self.engine.0,
             network,
