@@ -15,6 +15,8 @@ pub struct EpochRecord {
     pub train: Metrics,
     /// The test set, judged by the weights at the end.
     pub test: Metrics,
+    /// The held-out part of the training set, where there is one, judged likewise.
+    pub validation: Option<Metrics>,
     /// The learning rate.
     pub lr: f64,
 }
@@ -43,6 +45,7 @@ pub fn csv(history: &[EpochRecord]) -> String {
             seconds,
             train,
             test,
+            validation: _,
             lr,
         } = record;
         csv += &format!(

@@ -142,6 +142,7 @@ pub fn train(
             seconds,
             train,
             test,
+            validation: None,
             lr: options.rule.optimiser.lr,
         };
         history.push(record);
