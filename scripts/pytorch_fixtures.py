@@ -9,6 +9,13 @@ tutorial.safetensors, odd.safetensors: one network and one batch each, in float6
 10 steps of SGD on that batch (`after.NAME`). The metadata's one entry, `fixture`, is JSON: longhand's
 text of the network, mean and deviation of each channel, and the settings of SGD.
 
+optimisers.safetensors: a small network and one batch in the same form, and for each rule of how to
+step its first `RULE.loss`, the parameters after 10 steps (`RULE.after.NAME`) and, where they are
+averaged, their average (`RULE.average.NAME`). The entry `fixture` has the rules as longhand's
+`run.json` writes them.
+
+schedules.json: learning rates of PyTorch's schedulers for a rate of 1, step by step.
+
 pictures/: small PNG and JPEG files, one a mode. pictures.safetensors: what PIL makes of each, as
 28 x 28 bytes, under the file's name in gray, (28, 28), and with `.rgb` behind it in colour,
 (3, 28, 28).
@@ -108,6 +115,136 @@ def write_network(name, network, text, shape, mean, deviation, sgd, seed):
 
     fixture = dict(network=text, mean=mean.tolist(), deviation=deviation.tolist(), **sgd)
     save_file(tensors, FIXTURES / f"{name}.safetensors", {"fixture": json.dumps(fixture)})
+
+
+# Each rule as longhand writes it; what is not there is as in plain SGD.
+RULES = {
+    "adam": {"optimiser": {"adam": {}}},
+    "adam_l2": {"optimiser": {"adam": {"lr": 0.01, "beta1": 0.8, "beta2": 0.99, "eps": 1e-4, "weight_decay": 0.1}}},
+    "adamw": {"optimiser": {"adam": {"weight_decay": 0.01, "decoupled": True}}},
+    "adamw_decay": {"optimiser": {"adam": {"lr": 0.01, "weight_decay": 0.5, "decoupled": True}}},
+    "smoothed": {"label_smoothing": 0.2},
+    "clipped": {"optimiser": {"sgd": {"lr": 0.5}}, "clip_norm": 0.1},
+    "averaged": {"optimiser": {"sgd": {"lr": 0.1}}, "average": 0.7},
+    "scheduled": {
+        "optimiser": {"sgd": {"lr": 0.2, "momentum": 0.9}},
+        "schedule": {"one-cycle": {"warm_up": 0.4, "anneal": "cosine"}},
+    },
+    "everything": {
+        "optimiser": {"adam": {"lr": 0.02, "weight_decay": 0.1, "decoupled": True}},
+        "schedule": "cosine",
+        "clip_norm": 0.3,
+        "label_smoothing": 0.1,
+        "average": 0.9,
+    },
+}
+SGD = dict(lr=0.01, momentum=0.5, weight_decay=0.0, nesterov=False)
+ADAM = dict(lr=0.001, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0, decoupled=False)
+
+
+def complete(rule):
+    """The rule with every setting."""
+    rule = {"optimiser": {"sgd": {}}, "schedule": "constant", "clip_norm": None,
+            "label_smoothing": 0.0, "average": None} | rule
+    [(name, settings)] = rule["optimiser"].items()
+    return rule | {"optimiser": {name: {"sgd": SGD, "adam": ADAM}[name] | settings}}
+
+
+def make_optimiser(rule, parameters):
+    [(name, settings)] = rule["optimiser"].items()
+    settings = dict(settings)
+    if name == "sgd":
+        return torch.optim.SGD(parameters, **settings)
+    settings["betas"] = settings.pop("beta1"), settings.pop("beta2")
+    decoupled = settings.pop("decoupled")
+    return (torch.optim.AdamW if decoupled else torch.optim.Adam)(parameters, **settings)
+
+
+def make_scheduler(schedule, optimiser, total):
+    """PyTorch's scheduler, to be called after each step; a step schedule after each epoch."""
+    schedulers = torch.optim.lr_scheduler
+    match schedule:
+        case "constant":
+            return schedulers.ConstantLR(optimiser, factor=1.0)
+        case "cosine":
+            return schedulers.CosineAnnealingLR(optimiser, T_max=total)
+        case {"step": {"every": every, "gamma": gamma}}:
+            return schedulers.StepLR(optimiser, step_size=every, gamma=gamma)
+        case {"one-cycle": {"warm_up": warm_up, "anneal": anneal}}:
+            return schedulers.OneCycleLR(
+                optimiser, max_lr=optimiser.param_groups[0]["lr"], total_steps=total,
+                pct_start=warm_up, anneal_strategy={"cosine": "cos"}.get(anneal, anneal),
+                cycle_momentum=False,
+            )
+
+
+def optimisers():
+    random = np.random.Generator(np.random.PCG64(2))
+    images = random.integers(0, 256, (8, 1, 6, 6), dtype=np.uint8)
+    labels = random.integers(0, 4, 8, dtype=np.uint8)
+    network = nn.Sequential(
+        nn.Conv2d(1, 3, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(12, 5), nn.Linear(5, 4)
+    )
+    text = "input 1x6x6, conv2d 3 3, relu, max_pool2d 2, flatten, linear 5, linear 4"
+    for parameter in network.parameters():
+        draw = random.uniform(-0.4, 0.4, parameter.shape).astype(np.float32)
+        parameter.data = torch.from_numpy(draw.astype(np.float64))
+    before = {name: p.detach().clone() for name, p in network.named_parameters()}
+    x = (torch.from_numpy(images) / 255 - 0.5) / 0.25
+    tensors = {"images": images, "labels": labels} | named("before", network, lambda p: p)
+    margins = watch_margins(network)
+    rules = {name: complete(rule) for name, rule in RULES.items()}
+    for name, rule in rules.items():
+        network.load_state_dict(before)
+        optimiser = make_optimiser(rule, network.parameters())
+        scheduler = make_scheduler(rule["schedule"], optimiser, STEPS)
+        average = torch.optim.swa_utils.AveragedModel(
+            network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(rule["average"] or 0.5)
+        )
+        for step in range(STEPS):
+            optimiser.zero_grad()
+            loss = functional.cross_entropy(
+                network(x), torch.from_numpy(labels).long(), label_smoothing=rule["label_smoothing"]
+            )
+            loss.backward()
+            if step == 0:
+                tensors[f"{name}.loss"] = to_numpy(loss)
+            if rule["clip_norm"]:
+                norm = nn.utils.clip_grad_norm_(network.parameters(), rule["clip_norm"])
+                assert norm > rule["clip_norm"], f"{name}: nothing to clip"
+            optimiser.step()
+            if step < STEPS - 1:
+                scheduler.step()
+            average.update_parameters(network)
+        tensors |= named(f"{name}.after", network, lambda p: p)
+        if rule["average"]:
+            tensors |= named(f"{name}.average", average.module, lambda p: p)
+    assert min(margins) > 2e-6, f"optimisers: {min(margins)} from a kink, take another seed"
+    fixture = dict(network=text, mean=[0.5], deviation=[0.25], rules=rules)
+    save_file(tensors, FIXTURES / "optimisers.safetensors", {"fixture": json.dumps(fixture)})
+
+
+def schedules():
+    cases = []
+    for schedule in [
+        "constant",
+        "cosine",
+        {"step": {"every": 2, "gamma": 0.3}},
+        {"one-cycle": {"warm_up": 0.3, "anneal": "cosine"}},
+        {"one-cycle": {"warm_up": 0.25, "anneal": "linear"}},
+    ]:
+        per_epoch, total = 7, 42
+        optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+        scheduler = make_scheduler(schedule, optimiser, total)
+        rates = []
+        for step in range(total):
+            rates.append(optimiser.param_groups[0]["lr"])
+            optimiser.step()
+            epoch_ends = (step + 1) % per_epoch == 0
+            if step < total - 1 and ("step" not in schedule or epoch_ends):
+                scheduler.step()
+        cases.append(dict(schedule=schedule, per_epoch=per_epoch, total=total, rates=rates))
+    (FIXTURES / "schedules.json").write_text(json.dumps(cases, indent=1) + "\n")
 
 
 def column(channels):
@@ -247,4 +384,6 @@ if __name__ == "__main__":
     FIXTURES.mkdir(parents=True, exist_ok=True)
     tutorial()
     odd()
+    optimisers()
+    schedules()
     pictures()

@@ -5,7 +5,9 @@ use thiserror::Error;
 use crate::data::{DataError, IdxError};
 use crate::engines::EngineError;
 use crate::formats::safetensors::ModelError;
+use crate::network::initialisation::TransferError;
 use crate::network::{NetworkError, TextError};
+use crate::optimisers::OptimiserError;
 use crate::pictures::PictureError;
 use crate::training::{RunFolderError, TrainingError};
 
@@ -25,6 +27,10 @@ pub enum Error {
     Network(#[from] NetworkError),
     #[error(transparent)]
     Text(#[from] TextError),
+    #[error(transparent)]
+    Transfer(#[from] TransferError),
+    #[error(transparent)]
+    Optimiser(#[from] OptimiserError),
     #[error(transparent)]
     Picture(#[from] PictureError),
     #[error(transparent)]

@@ -9,9 +9,9 @@
 //! | [`pictures`] | pictures that people draw, read as the tutorial reads them |
 //! | [`network`] | what a network is: text, shapes, named parameters, first weights, presets |
 //! | [`layers`] | the mathematics: a folder a layer, a file a way of computing it |
-//! | [`optimisers`] | how gradients change parameters |
+//! | [`optimisers`] | how gradients change parameters, and how the learning rate goes |
 //! | [`engines`] | buffers and the order of calls: [`engines::Reference`], [`engines::Im2col`] |
-//! | [`training`] | the loop over epochs, what it records, the run's folder |
+//! | [`training`] | recipes, the loop over epochs, what it records, the run's folder |
 //! | [`model`], [`formats`] | a trained network, and its file |
 //! | [`tensor`], [`random`], [`digest`] | numbers, draws, and which data and weights they were |
 //!
@@ -29,7 +29,7 @@
 //! 5. **Loss.** [`layers::cross_entropy`] turns logits and labels into a loss and its gradient.
 //! 6. **Gradients.** The layers again, last to first: each turns the gradient by its output into
 //!    those by its input, weight and bias.
-//! 7. **Update.** [`optimisers::Sgd`] changes one flat vector of parameters, which
+//! 7. **Update.** An [`optimisers::StepRule`] changes one flat vector of parameters, which
 //!    [`network::Network::parameters`] names. [`training`] writes it to the run's folder.
 //!
 //! To follow the mathematics, read [`engines::reference`] beside the `reference.rs` of each layer;
@@ -53,8 +53,8 @@
 //! let kind = engines::EngineKind::Auto;
 //! let mut engine = engines::open(kind, network, data.normalisation.clone(), None)?;
 //!
-//! let options = training::Options { epochs: 1, ..Default::default() };
-//! let history = training::train(engine.as_mut(), &data, &options, &mut |_| ControlFlow::Continue(()))?;
+//! let recipe = training::Recipe { epochs: 1, ..Default::default() };
+//! let history = training::train(engine.as_mut(), &data, &recipe, None, &mut |_| ControlFlow::Continue(()))?;
 //! println!("{:.1} % of the test images", 100.0 * history[0].test.accuracy());
 //! assert!(history[0].test.accuracy() > 0.8);
 //!

@@ -14,14 +14,18 @@ pub enum Purpose {
     Order = 2,
     /// Inputs and upstream gradients of gradient checks and tests.
     Check = 3,
+    /// What dropout drops.
+    Dropout = 4,
 }
 
-/// One stream of draws: a seed, a purpose, and the epoch (or step, or layer) that it belongs to.
+/// One stream of draws: a seed, a purpose, the epoch (or step, or layer) that it belongs to, and
+/// perhaps the layer beside the step.
 #[derive(Clone, Copy, Debug)]
 pub struct Stream {
     key: [u32; 2],
-    purpose: Purpose,
     part: u32,
+    /// The purpose in the lowest byte, a layer above it.
+    purpose: u32,
 }
 
 impl Stream {
@@ -29,20 +33,28 @@ impl Stream {
     pub fn new(seed: u64, purpose: Purpose, part: u32) -> Self {
         Self {
             key: [seed as u32, (seed >> 32) as u32],
-            purpose,
             part,
+            purpose: purpose as u32,
         }
+    }
+
+    /// The draws of one `layer` of a network, of at most 2^24, within this stream.
+    pub fn of_layer(self, layer: u32) -> Self {
+        Self {
+            purpose: self.purpose & 0xFF | layer << 8,
+            ..self
+        }
+    }
+
+    /// Four times 32 random bits, the `index`-th of this stream.
+    pub fn words(&self, index: u64) -> [u32; 4] {
+        let counter = [index as u32, (index >> 32) as u32, self.part, self.purpose];
+        philox4x32(counter, self.key)
     }
 
     /// 64 random bits, the `index`-th of this stream.
     pub fn bits(&self, index: u64) -> u64 {
-        let counter = [
-            index as u32,
-            (index >> 32) as u32,
-            self.part,
-            self.purpose as u32,
-        ];
-        let [low, high, ..] = philox4x32(counter, self.key);
+        let [low, high, ..] = self.words(index);
         u64::from(high) << 32 | u64::from(low)
     }
 
@@ -108,12 +120,13 @@ mod tests {
     }
 
     #[test]
-    fn seed_purpose_part_and_index_each_change_the_draw() {
+    fn seed_purpose_part_layer_and_index_each_change_the_draw() {
         let draw = Stream::new(1, Purpose::Order, 2).bits(3);
         assert_ne!(draw, Stream::new(1 << 32, Purpose::Order, 2).bits(3));
         assert_ne!(draw, Stream::new(1, Purpose::Initialisation, 2).bits(3));
         assert_ne!(draw, Stream::new(1, Purpose::Order, 3).bits(3));
         assert_ne!(draw, Stream::new(1, Purpose::Order, 2).bits(3 << 32));
+        assert_ne!(draw, Stream::new(1, Purpose::Order, 2).of_layer(1).bits(3));
         assert_eq!(draw, Stream::new(1, Purpose::Order, 2).bits(3));
     }
 

@@ -7,9 +7,9 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use longhand::data::{Dataset, Images, Normalisation};
-use longhand::engines::{Engine, Im2col, TrainingState};
-use longhand::network::{Network, Preset};
-use longhand::training::Options;
+use longhand::engines::{Engine, Im2col};
+use longhand::network::{LayerText, Network, Preset};
+use longhand::optimisers::{Adam, Optimiser, StepRule, TrainingState};
 
 /// Allocations of anything but a product.
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
@@ -53,11 +53,19 @@ static ALLOCATOR: Counting = Counting;
 #[test]
 fn an_epoch_allocates_nothing_after_its_first_step() {
     let [tutorial, ..] = Preset::ALL;
-    let network = Network::new(&tutorial.description(10), Some([1, 28, 28])).unwrap();
+    let mut description = tutorial.description(10);
+    description.layers.insert(6, LayerText::Dropout { p: 0.5 });
+    let network = Network::new(&description, Some([1, 28, 28])).unwrap();
     let images = Images::new([1, 28, 28], vec![7; 500 * 784]).unwrap();
     let data = Dataset::new(images, vec![1; 500], 10).unwrap();
     let order: Vec<u32> = (0..500).collect();
-    let rule = Options::default().rule;
+    let rule = StepRule {
+        optimiser: Optimiser::Adam(Adam::adamw()),
+        clip_norm: Some(1.0),
+        average: Some(0.9),
+        label_smoothing: 0.1,
+        ..StepRule::default()
+    };
 
     for threads in [1, 2] {
         let mut engine =

@@ -6,10 +6,12 @@ use std::ops::ControlFlow;
 
 use longhand::data::{Batch, Dataset, Images, Normalisation};
 use longhand::engines::check::{Case, against_reference};
-use longhand::engines::{Engine, EngineError, Im2col, Metrics, Reference, TrainingState};
+use longhand::engines::{Engine, EngineError, Im2col, Metrics, Reference};
 use longhand::network::initialisation::initial_parameters;
 use longhand::network::{Description, Network, Preset};
-use longhand::optimisers::{Sgd, StepRule};
+use longhand::optimisers::{
+    Adam, Anneal, Optimiser, Schedule, Sgd, StepRule, Steps, TrainingState,
+};
 use longhand::random::{Purpose, Stream};
 use longhand::tensor::{Tensor, relative_error};
 use proptest::prelude::*;
@@ -61,31 +63,59 @@ fn examples(network: &Network, count: usize, classes: usize, seed: u64) -> Datas
 fn rule(batch_size: usize) -> StepRule {
     StepRule {
         batch_size,
-        optimiser: Sgd {
+        optimiser: Optimiser::Sgd(Sgd {
             lr: 0.05,
             momentum: 0.9,
             weight_decay: 0.001,
             nesterov: true,
+        }),
+        label_smoothing: 0.1,
+        seed: 3,
+        ..StepRule::default()
+    }
+}
+
+/// Everything else that a step can do.
+fn adam_rule(batch_size: usize) -> StepRule {
+    StepRule {
+        optimiser: Optimiser::Adam(Adam {
+            lr: 0.002,
+            // f32 gradients near 0 differ in their sign, which Adam makes a whole step of.
+            eps: 1e-3,
+            ..Adam::adamw()
+        }),
+        schedule: Schedule::OneCycle {
+            warm_up: 0.5,
+            anneal: Anneal::Linear,
         },
+        steps: Steps {
+            per_epoch: 4,
+            total: 4,
+        },
+        clip_norm: Some(0.5),
+        average: Some(0.6),
+        ..rule(batch_size)
     }
 }
 
 /// A small network of every layer, with windows that overlap and borders.
 const SMALL: &str = "input 2x9x8, conv2d 4 3x2 padding=1, relu, max_pool2d 2 stride=1, \
-                     conv2d 3 2 stride=2x1, relu, max_pool2d 2x3 padding=1, flatten, linear 6, \
-                     relu, linear 4";
+                     conv2d 3 2 stride=2x1, relu, dropout 0.2, max_pool2d 2x3 padding=1, \
+                     flatten, linear 6, relu, dropout 0.5, linear 4";
 
-/// Random networks of one layer: conv2d, max_pool2d, relu, or flatten and linear.
+/// Random networks of one layer: conv2d, max_pool2d, relu, dropout, or flatten and linear.
 fn one_layer() -> impl Strategy<Value = Option<Network>> {
     let pair = |range: std::ops::Range<usize>| [range.clone(), range];
     let sizes = (1..4_usize, pair(1..14), pair(1..6), pair(1..4), pair(0..3));
-    (0..4_usize, 1..20_usize, sizes).prop_map(|(kind, out, sizes)| {
+    (0..5_usize, 1..20_usize, sizes).prop_map(|(kind, out, sizes)| {
         let (c, [h, w], [kh, kw], [sh, sw], [ph, pw]) = sizes;
         let window = format!("{kh}x{kw} stride={sh}x{sw} padding={ph}x{pw}");
         let layer = match kind {
             0 => format!("conv2d {out} {window}"),
             1 => format!("max_pool2d {window}"),
             2 => "relu".to_owned(),
+            // Shares by which the rest is scaled exactly.
+            3 => format!("dropout {}", [0.0, 0.5, 0.75, 0.875][out % 4]),
             _ => format!("flatten, linear {out}"),
         };
         let description: Description = format!("input {c}x{h}x{w}, {layer}").parse().unwrap();
@@ -191,10 +221,10 @@ fn the_gradient_of_a_batch_agrees_with_the_reference() {
     for count in [1, 4, 5, 40] {
         let indices: Vec<u32> = (0..count).rev().collect();
         let batch = Batch::new(&data, &indices);
-        let (expected, d_expected) = reference.gradients(&batch).unwrap();
+        let (expected, d_expected) = reference.gradients(&batch, &rule(40)).unwrap();
         for mut engine in engines(&network) {
             engine.load(&state).unwrap();
-            let (found, d_found) = engine.gradients(&batch).unwrap();
+            let (found, d_found) = engine.gradients(&batch, &rule(40)).unwrap();
             let name = engine.name();
             assert_eq!(found.examples, count as usize, "{name}");
             assert_eq!(found.correct, expected.correct, "{name}");
@@ -208,6 +238,11 @@ fn the_gradient_of_a_batch_agrees_with_the_reference() {
 
 #[test]
 fn an_epoch_agrees_with_the_reference() {
+    agree_over_an_epoch(rule(16));
+    agree_over_an_epoch(adam_rule(16));
+}
+
+fn agree_over_an_epoch(rule: StepRule) {
     let network = network(SMALL);
     let data = examples(&network, 50, 4, 6);
     let order: Vec<u32> = (0..50).rev().collect();
@@ -219,13 +254,13 @@ fn an_epoch_agrees_with_the_reference() {
         .unwrap();
     // The last of the batches holds two examples.
     let expected = reference
-        .train_epoch(&data, &order, &rule(16), &mut |_| ControlFlow::Continue(()))
+        .train_epoch(&data, &order, &rule, &mut |_| ControlFlow::Continue(()))
         .unwrap();
     for mut engine in engines(&network) {
         engine.load(&TrainingState::initial(&network, 2)).unwrap();
         let mut reports = Vec::new();
         let found = engine
-            .train_epoch(&data, &order, &rule(16), &mut |progress| {
+            .train_epoch(&data, &order, &rule, &mut |progress| {
                 reports.push(progress.metrics.examples);
                 ControlFlow::Continue(())
             })
@@ -238,13 +273,15 @@ fn an_epoch_agrees_with_the_reference() {
         assert!(loss <= 1e-5, "{name}: loss differs by {loss:e}");
         let (state, wide) = (engine.state(), reference.state());
         assert_eq!(state.steps, 4, "{name}");
-        let parameters = relative_error(&state.parameters, &wide.parameters);
-        assert!(
-            parameters <= 1e-4,
-            "{name}: parameters differ by {parameters:e}"
-        );
-        let velocity = relative_error(&state.velocity, &wide.velocity);
-        assert!(velocity <= 1e-4, "{name}: velocity differs by {velocity:e}");
+        for (vector, found, expected) in [
+            ("parameters", &state.parameters, &wide.parameters),
+            ("first moment", &state.first_moment, &wide.first_moment),
+            ("second moment", &state.second_moment, &wide.second_moment),
+            ("average", &state.average, &wide.average),
+        ] {
+            let error = relative_error(found, expected);
+            assert!(error <= 1e-4, "{name}: {vector} differs by {error:e}");
+        }
     }
 }
 
@@ -275,35 +312,76 @@ fn predictions_and_metrics_agree_with_the_reference() {
 
 #[test]
 fn the_same_seed_gives_the_same_bits_on_any_number_of_threads() {
-    let network = network(&format!(
-        "input 1x28x28, {}",
-        Preset::ALL[0].description(10)
-    ));
+    let network = network(
+        "input 1x28x28, conv2d 10 5, relu, max_pool2d 2, dropout 0.2, conv2d 20 5, relu, \
+         max_pool2d 2, flatten, linear 50, dropout 0.5, linear 10",
+    );
     let data = examples(&network, 230, 10, 8);
     let order: Vec<u32> = (0..230).collect();
     // Batches that are cut into eight slices, and into one, of which the last is not whole.
-    for batch_size in [32, 3] {
+    for rule in [rule(32), rule(3), adam_rule(32)] {
         let states = [1, 2, 3, 4, 1].map(|threads| {
             let mut engine =
                 Im2col::new(network.clone(), Normalisation::mnist(), Some(threads)).unwrap();
             engine.load(&TrainingState::initial(&network, 4)).unwrap();
             let metrics = engine
-                .train_epoch(&data, &order, &rule(batch_size), &mut |_| {
-                    ControlFlow::Continue(())
-                })
+                .train_epoch(&data, &order, &rule, &mut |_| ControlFlow::Continue(()))
                 .unwrap();
             let state = engine.state();
             let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
             let logits = engine.predict(data.images()).unwrap();
-            let logits = bits(logits.as_slice().unwrap());
             (
-                bits(&state.parameters),
-                bits(&state.velocity),
+                [
+                    bits(&state.parameters),
+                    bits(&state.first_moment),
+                    bits(&state.second_moment),
+                    bits(&state.average),
+                    bits(logits.as_slice().unwrap()),
+                ],
                 metrics.loss_sum.to_bits(),
-                logits,
             )
         });
         assert!(states.iter().all(|state| state == &states[0]));
+    }
+}
+
+/// The layer alone, so that the mask can be seen in the output: the same in every engine, in one
+/// slice or many, and drawn anew in each step.
+#[test]
+fn every_engine_drops_the_same_elements() {
+    let network = network("input 1x5x7, dropout 0.5");
+    let input = Tensor::ones(vec![70, 1, 5, 7]);
+    let d_output = Tensor::ones(vec![70, 1, 5, 7]);
+    let mask = |engine: &mut dyn Engine, steps| {
+        let mut state = TrainingState::initial(&network, 0);
+        state.steps = steps;
+        engine.load(&state).unwrap();
+        let found = engine.backward(&input, &d_output).unwrap();
+        assert_eq!(found.output, found.d_input, "{}", engine.name());
+        found.output
+    };
+    let mut engines = engines(&network);
+    let expected = [0, 1, 7].map(|steps| mask(engines[0].as_mut(), steps));
+    assert_ne!(expected[0], expected[1]);
+    assert!(expected[0].iter().all(|&y| y == 0.0 || y == 2.0));
+    for engine in &mut engines {
+        let found = [0, 1, 7].map(|steps| mask(engine.as_mut(), steps));
+        assert_eq!(found, expected, "{}", engine.name());
+    }
+}
+
+#[test]
+fn nothing_is_dropped_where_nothing_is_learned() {
+    let with = network("input 1x5x7, dropout 0.5, flatten, dropout 0.9, linear 4");
+    let without = network("input 1x5x7, flatten, linear 4");
+    let data = examples(&with, 9, 4, 13);
+    for (mut dropping, mut plain) in engines(&with).into_iter().zip(engines(&without)) {
+        // The layers' indices differ, and so would weights that were drawn.
+        let weights = TrainingState::initial(&without, 7);
+        dropping.load(&weights).unwrap();
+        plain.load(&weights).unwrap();
+        let logits = dropping.predict(data.images()).unwrap();
+        assert_eq!(logits, plain.predict(data.images()).unwrap());
     }
 }
 
@@ -312,19 +390,21 @@ fn training_goes_on_from_a_state_as_if_never_stopped() {
     let network = network(SMALL);
     let data = examples(&network, 32, 4, 9);
     let order: Vec<u32> = (0..32).collect();
-    for (mut whole, mut resumed) in engines(&network).into_iter().zip(engines(&network)) {
-        let epoch = |engine: &mut dyn Engine, order| {
-            engine
-                .train_epoch(&data, order, &rule(8), &mut |_| ControlFlow::Continue(()))
-                .unwrap()
-        };
-        whole.load(&TrainingState::initial(&network, 5)).unwrap();
-        epoch(whole.as_mut(), &order[..16]);
-        let state = whole.state();
-        epoch(whole.as_mut(), &order[16..]);
-        resumed.load(&state).unwrap();
-        epoch(resumed.as_mut(), &order[16..]);
-        assert_eq!(whole.state(), resumed.state());
+    for rule in [rule(8), adam_rule(8)] {
+        for (mut whole, mut resumed) in engines(&network).into_iter().zip(engines(&network)) {
+            let epoch = |engine: &mut dyn Engine, order| {
+                engine
+                    .train_epoch(&data, order, &rule, &mut |_| ControlFlow::Continue(()))
+                    .unwrap()
+            };
+            whole.load(&TrainingState::initial(&network, 5)).unwrap();
+            epoch(whole.as_mut(), &order[..16]);
+            let state = whole.state();
+            epoch(whole.as_mut(), &order[16..]);
+            resumed.load(&state).unwrap();
+            epoch(resumed.as_mut(), &order[16..]);
+            assert_eq!(whole.state(), resumed.state());
+        }
     }
 }
 
@@ -346,7 +426,10 @@ fn a_loss_that_is_not_finite_stops_the_epoch() {
     let data = examples(&network, 32, 4, 11);
     let order: Vec<u32> = (0..32).collect();
     let mut rule = rule(8);
-    rule.optimiser.lr = 1e30;
+    rule.optimiser = Optimiser::Sgd(Sgd {
+        lr: 1e30,
+        ..Sgd::default()
+    });
     for mut engine in engines(&network) {
         engine.load(&TrainingState::initial(&network, 6)).unwrap();
         let result = engine.train_epoch(&data, &order, &rule, &mut |_| ControlFlow::Continue(()));
@@ -385,11 +468,11 @@ fn what_does_not_suit_the_network_is_refused() {
             Err(EngineError::Images { .. })
         ));
         assert!(matches!(
-            engine.gradients(&Batch::new(&other_images, &[0])),
+            engine.gradients(&Batch::new(&other_images, &[0]), &rule(8)),
             Err(EngineError::Images { .. })
         ));
         assert!(matches!(
-            engine.gradients(&Batch::new(&few_classes, &[0])),
+            engine.gradients(&Batch::new(&few_classes, &[0]), &rule(8)),
             Err(EngineError::Network(_))
         ));
         assert!(matches!(
@@ -397,7 +480,9 @@ fn what_does_not_suit_the_network_is_refused() {
             Err(EngineError::Network(_))
         ));
         assert_eq!(
-            engine.gradients(&Batch::new(&data, &[])).map(drop),
+            engine
+                .gradients(&Batch::new(&data, &[]), &rule(8))
+                .map(drop),
             Err(EngineError::EmptyBatch)
         );
     }

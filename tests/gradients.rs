@@ -74,14 +74,24 @@ proptest! {
     }
 
     #[test]
+    fn dropout_has_the_gradients_of_its_output(sizes in sizes(), p in 0.0..0.99) {
+        let (c, [h, w], .., examples, seed) = sizes;
+        check(&format!("input {c}x{h}x{w}, dropout {p}"), examples, seed);
+    }
+
+    #[test]
     fn flatten_and_linear_have_the_gradients_of_their_output(sizes in sizes(), out in 1..9_usize) {
         let (c, [h, w], .., examples, seed) = sizes;
         check(&format!("input {c}x{h}x{w}, flatten, linear {out}"), examples, seed);
     }
 
     #[test]
-    fn cross_entropy_has_the_gradient_of_its_loss(classes in 1..12_usize, seed: u64) {
-        let row = cross_entropy_differences(classes, seed);
+    fn cross_entropy_has_the_gradient_of_its_loss(
+        classes in 1..12_usize,
+        smoothing in prop_oneof![Just(0.0), 0.0..1.0],
+        seed: u64,
+    ) {
+        let row = cross_entropy_differences(classes, smoothing, seed);
         // One class has no gradient at all, which leaves nothing to be relative to.
         prop_assert!(classes == 1 || row.error <= TOLERANCE, "{:e}", row.error);
     }
@@ -92,7 +102,8 @@ fn a_network_of_every_layer_has_the_gradients_of_its_output() {
     for seed in 0..5 {
         check(
             "input 2x9x8, conv2d 4 3x2 padding=1, relu, max_pool2d 2 stride=1, conv2d 3 2 stride=2x1, \
-             relu, max_pool2d 2x3 padding=1, flatten, linear 6, relu, linear 4",
+             relu, dropout 0.25, max_pool2d 2x3 padding=1, flatten, linear 6, relu, dropout 0.5, \
+             linear 4",
             3,
             seed,
         );

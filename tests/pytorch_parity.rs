@@ -1,19 +1,21 @@
 //! Every engine gives what PyTorch gives: logits, loss, gradients, and the parameters after ten
-//! steps of SGD. `scripts/pytorch_fixtures.py` wrote down what PyTorch gives.
+//! steps, by any rule; and learning rates go as PyTorch's do. `scripts/pytorch_fixtures.py` wrote down what PyTorch gives.
 
 use std::any::type_name;
+use std::collections::BTreeMap;
 use std::fs;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use longhand::data::{Batch, Dataset, Images, Normalisation};
-use longhand::engines::{Engine, EngineError, Im2col, Reference, TrainingState};
+use longhand::engines::{Engine, EngineError, Im2col, Reference};
 use longhand::layers::Shape;
 use longhand::network::{Description, Network};
-use longhand::optimisers::{Sgd, StepRule};
+use longhand::optimisers::{Optimiser, Schedule, Sgd, StepRule, Steps, TrainingState};
 use longhand::tensor::{Element, relative_error};
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 /// How many steps lie between the fixture's parameters `before` and `after`.
 const STEPS: usize = 10;
@@ -28,37 +30,102 @@ fn every_engine_computes_odd_kernels_strides_and_paddings_as_pytorch_does() {
     every_engine("odd");
 }
 
+#[test]
+fn every_rule_steps_as_pytorch_does() {
+    let f = &Fixture::<Rules>::read("optimisers");
+    assert_eq!(f.about.settings.rules.len(), 9);
+    f.steps(Reference::<f64>::new(f.network(), f.normalisation()), 1e-9);
+    f.steps(Reference::<f32>::new(f.network(), f.normalisation()), 1e-4);
+    f.steps(Im2col::new(f.network(), f.normalisation(), None), 1e-4);
+}
+
+#[test]
+fn every_schedule_goes_as_pytorchs_does() {
+    #[derive(Deserialize)]
+    struct Case {
+        schedule: Schedule,
+        per_epoch: u64,
+        total: u64,
+        rates: Vec<f64>,
+    }
+    let json = fs::read(fixtures().join("schedules.json")).unwrap();
+    let cases: Vec<Case> = serde_json::from_slice(&json).unwrap();
+    assert_eq!(cases.len(), 5);
+    for case in cases {
+        let steps = Steps {
+            per_epoch: case.per_epoch,
+            total: case.total,
+        };
+        assert_eq!(case.rates.len() as u64, case.total);
+        for (step, rate) in case.rates.iter().enumerate() {
+            let found = case.schedule.factor(step as u64, steps);
+            // PyTorch goes from step to step, and gathers rounding errors on its way.
+            let error = (found - rate).abs();
+            assert!(
+                error <= 1e-12,
+                "{:?}, step {step}: {found}, {rate}",
+                case.schedule
+            );
+        }
+    }
+}
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+}
+
 /// The engines, each with the largest relative error that a tensor of its may have.
 fn every_engine(fixture: &str) {
-    let f = &Fixture::read(fixture);
+    let f = &Fixture::<SgdSettings>::read(fixture);
     f.holds(Reference::<f64>::new(f.network(), f.normalisation()), 1e-9);
     f.holds(Reference::<f32>::new(f.network(), f.normalisation()), 1e-4);
     f.holds(Im2col::new(f.network(), f.normalisation(), None), 1e-4);
 }
 
 /// What PyTorch computed for one network and one batch.
-struct Fixture {
+struct Fixture<S> {
     name: String,
     bytes: Vec<u8>,
-    about: About,
+    about: About<S>,
 }
 
 /// The JSON in its metadata.
 #[derive(Deserialize)]
-struct About {
+struct About<S> {
     network: String,
     mean: Vec<f32>,
     deviation: Vec<f32>,
+    #[serde(flatten)]
+    settings: S,
+}
+
+/// How ten steps were made.
+#[derive(Deserialize)]
+struct SgdSettings {
     lr: f64,
     momentum: f64,
     weight_decay: f64,
     nesterov: bool,
 }
 
-impl Fixture {
+/// Several ways of making ten steps, by name.
+#[derive(Deserialize)]
+struct Rules {
+    rules: BTreeMap<String, Rule>,
+}
+
+#[derive(Deserialize)]
+struct Rule {
+    optimiser: Optimiser,
+    schedule: Schedule,
+    clip_norm: Option<f64>,
+    label_smoothing: f64,
+    average: Option<f64>,
+}
+
+impl<S: DeserializeOwned> Fixture<S> {
     fn read(name: &str) -> Self {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-        let bytes = fs::read(folder.join(format!("{name}.safetensors"))).unwrap();
+        let bytes = fs::read(fixtures().join(format!("{name}.safetensors"))).unwrap();
         let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
         let json = &header.metadata().as_ref().unwrap()["fixture"];
         Self {
@@ -122,57 +189,131 @@ impl Fixture {
         flat
     }
 
-    /// Fails unless every tensor that the engine computes is PyTorch's to within `tolerance`.
-    fn holds<T: Element, E: Engine<T>>(&self, engine: Result<E, EngineError>, tolerance: f64) {
+    /// The engine with the fixture's parameters before training, and its batch.
+    fn begin<T: Element, E: Engine<T>>(
+        &self,
+        engine: Result<E, EngineError>,
+    ) -> (E, Dataset, Vec<u32>) {
         let mut engine = engine.unwrap();
-        let network = engine.network().clone();
-        let dataset = self.dataset();
-        let batch: Vec<u32> = (0..dataset.len() as u32).collect();
-        let mut wrong = Vec::new();
-        let mut compare = |tensor: &str, found: &[T]| {
-            let error = relative_error(found, &self.f64s(tensor));
-            if error.is_nan() || error > tolerance {
-                wrong.push(format!("{tensor}: error {error:.1e}"));
-            }
-        };
-
-        let before = TrainingState::from_parameters(self.before(&network));
+        let before = TrainingState::from_parameters(self.before(engine.network()));
         engine.load(&before).unwrap();
-        let logits = engine.predict(dataset.images()).unwrap();
-        compare("logits", logits.as_slice().unwrap());
-        let (metrics, gradients) = engine.gradients(&Batch::new(&dataset, &batch)).unwrap();
-        compare("loss", &[T::from_f64(metrics.loss())]);
-        for parameter in network.parameters() {
-            let gradient = &gradients[parameter.range.clone()];
-            compare(&format!("gradient.{}", parameter.name), gradient);
-        }
+        let dataset = self.dataset();
+        let batch = (0..dataset.len() as u32).collect();
+        (engine, dataset, batch)
+    }
 
-        let rule = StepRule {
-            batch_size: batch.len(),
-            optimiser: Sgd {
-                lr: self.about.lr,
-                momentum: self.about.momentum,
-                weight_decay: self.about.weight_decay,
-                nesterov: self.about.nesterov,
-            },
-        };
-        let order = batch.repeat(STEPS);
-        engine
-            .train_epoch(&dataset, &order, &rule, &mut |_| ControlFlow::Continue(()))
-            .unwrap();
-        let after = engine.state();
-        for parameter in network.parameters() {
-            let value = &after.parameters[parameter.range.clone()];
-            compare(&format!("after.{}", parameter.name), value);
-        }
+    /// Whether `found` is PyTorch's `tensor` to within `tolerance`, or what to say if not.
+    fn compare<T: Element>(&self, tensor: &str, found: &[T], tolerance: f64) -> Option<String> {
+        let error = relative_error(found, &self.f64s(tensor));
+        (!(error <= tolerance)).then(|| format!("{tensor}: error {error:.1e}"))
+    }
 
+    /// The same for each parameter of a flat vector, under names that begin with `prefix`.
+    fn compare_all<T: Element>(
+        &self,
+        prefix: &str,
+        network: &Network,
+        flat: &[T],
+        tolerance: f64,
+    ) -> Vec<String> {
+        let parameters = network.parameters().iter();
+        let wrong = parameters.filter_map(|parameter| {
+            let name = format!("{prefix}.{}", parameter.name);
+            self.compare(&name, &flat[parameter.range.clone()], tolerance)
+        });
+        wrong.collect()
+    }
+
+    fn fail_if<T>(&self, engine: &str, wrong: &[String], tolerance: f64) {
         assert!(
             wrong.is_empty(),
-            "{}, {} in {}: more than {tolerance:e} from PyTorch's:\n{}",
+            "{}, {engine} in {}: more than {tolerance:e} from PyTorch's:\n{}",
             self.name,
-            engine.name(),
             type_name::<T>(),
             wrong.join("\n"),
         );
+    }
+}
+
+impl Fixture<SgdSettings> {
+    /// Fails unless every tensor that the engine computes is PyTorch's to within `tolerance`.
+    fn holds<T: Element, E: Engine<T>>(&self, engine: Result<E, EngineError>, tolerance: f64) {
+        let (mut engine, dataset, batch) = self.begin(engine);
+        let network = engine.network().clone();
+        let rule = StepRule {
+            batch_size: batch.len(),
+            optimiser: Optimiser::Sgd(Sgd {
+                lr: self.about.settings.lr,
+                momentum: self.about.settings.momentum,
+                weight_decay: self.about.settings.weight_decay,
+                nesterov: self.about.settings.nesterov,
+            }),
+            ..StepRule::default()
+        };
+
+        let logits = engine.predict(dataset.images()).unwrap();
+        let logits = logits.as_slice().unwrap();
+        let (metrics, gradients) = engine
+            .gradients(&Batch::new(&dataset, &batch), &rule)
+            .unwrap();
+        let loss = [T::from_f64(metrics.loss())];
+        engine
+            .train_epoch(&dataset, &batch.repeat(STEPS), &rule, &mut |_| {
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+        let after = engine.state().parameters;
+
+        let mut wrong = Vec::new();
+        wrong.extend(self.compare("logits", logits, tolerance));
+        wrong.extend(self.compare("loss", &loss, tolerance));
+        wrong.extend(self.compare_all("gradient", &network, &gradients, tolerance));
+        wrong.extend(self.compare_all("after", &network, &after, tolerance));
+        self.fail_if::<T>(engine.name(), &wrong, tolerance);
+    }
+}
+
+impl Fixture<Rules> {
+    /// Fails unless ten steps by every rule bring the engine to where they bring PyTorch.
+    fn steps<T: Element, E: Engine<T>>(&self, engine: Result<E, EngineError>, tolerance: f64) {
+        let (mut engine, dataset, batch) = self.begin(engine);
+        let network = engine.network().clone();
+        let before = engine.state();
+        let mut wrong = Vec::new();
+        for (name, settings) in &self.about.settings.rules {
+            let rule = StepRule {
+                batch_size: batch.len(),
+                optimiser: settings.optimiser,
+                schedule: settings.schedule,
+                steps: Steps {
+                    per_epoch: 1,
+                    total: STEPS as u64,
+                },
+                clip_norm: settings.clip_norm,
+                label_smoothing: settings.label_smoothing,
+                average: settings.average,
+                seed: 0,
+            };
+            rule.check().unwrap();
+            engine.load(&before).unwrap();
+            let batch_alone = Batch::new(&dataset, &batch);
+            let (metrics, _) = engine.gradients(&batch_alone, &rule).unwrap();
+            let loss = [T::from_f64(metrics.loss())];
+            wrong.extend(self.compare(&format!("{name}.loss"), &loss, tolerance));
+            engine
+                .train_epoch(&dataset, &batch.repeat(STEPS), &rule, &mut |_| {
+                    ControlFlow::Continue(())
+                })
+                .unwrap();
+            let state = engine.state();
+            let after = format!("{name}.after");
+            wrong.extend(self.compare_all(&after, &network, &state.parameters, tolerance));
+            if settings.average.is_some() {
+                let average = format!("{name}.average");
+                let weights = rule.weights(&state);
+                wrong.extend(self.compare_all(&average, &network, weights, tolerance));
+            }
+        }
+        self.fail_if::<T>(engine.name(), &wrong, tolerance);
     }
 }

@@ -3,11 +3,12 @@
 
 use std::ops::ControlFlow;
 
-use longhand::data::mnist;
+use longhand::data::{Data, mnist};
 use longhand::engines::{self, EngineKind};
 use longhand::model::Model;
 use longhand::network::{Network, Preset};
-use longhand::training::{Event, Options, TrainingError, train};
+use longhand::optimisers::{Adam, Anneal, Optimiser, Schedule, Sgd, TrainingState};
+use longhand::training::{EpochRecord, Event, Recipe, TrainingError, train};
 
 fn tutorial() -> Network {
     let [tutorial, ..] = Preset::ALL;
@@ -20,12 +21,12 @@ fn an_epoch_on_mnist_recognises_96_of_100_test_images() {
     let network = tutorial();
     let normalisation = data.normalisation.clone();
     let mut engine = engines::open(EngineKind::Auto, network, normalisation, None).unwrap();
-    let options = Options {
+    let recipe = Recipe {
         epochs: 1,
-        ..Options::default()
+        ..Recipe::default()
     };
     let mut epochs = 0;
-    let history = train(engine.as_mut(), &data, &options, &mut |event| {
+    let history = train(engine.as_mut(), &data, &recipe, None, &mut |event| {
         epochs += u32::from(matches!(event, Event::Epoch { .. }));
         ControlFlow::Continue(())
     })
@@ -51,46 +52,236 @@ fn the_weights_inside_the_program_know_mnist() {
     assert_eq!(model.normalisation, data.normalisation);
     let mut engine =
         engines::open(EngineKind::Auto, model.network, model.normalisation, None).unwrap();
-    let state = engines::TrainingState::from_parameters(model.parameters);
+    let state = TrainingState::from_parameters(model.parameters);
     engine.load(&state).unwrap();
     let accuracy = engine.evaluate(&data.test).unwrap().accuracy();
     assert!(accuracy >= 0.98, "{accuracy}");
 }
 
-#[test]
-fn settings_that_cannot_be_are_refused() {
+/// Hundred images to learn from, hundred to test on.
+fn hundred() -> Data {
     let mut data = mnist().unwrap();
     data.train = data.train.slice(0..100).unwrap();
     data.test = data.test.slice(0..100).unwrap();
-    let train_with = |change: fn(&mut Options)| {
-        let mut options = Options::default();
-        change(&mut options);
-        let normalisation = data.normalisation.clone();
-        let mut engine = engines::open(EngineKind::Auto, tutorial(), normalisation, None).unwrap();
-        train(engine.as_mut(), &data, &options, &mut |_| {
-            ControlFlow::Continue(())
-        })
+    data
+}
+
+fn train_on(data: &Data, recipe: &Recipe) -> Result<Vec<EpochRecord>, TrainingError> {
+    let normalisation = data.normalisation.clone();
+    let mut engine = engines::open(EngineKind::Auto, tutorial(), normalisation, None).unwrap();
+    train(engine.as_mut(), data, recipe, None, &mut |_| {
+        ControlFlow::Continue(())
+    })
+}
+
+#[test]
+fn settings_that_cannot_be_are_refused() {
+    let data = hundred();
+    let train_with = |change: fn(&mut Recipe)| {
+        let mut recipe = Recipe::default();
+        change(&mut recipe);
+        train_on(&data, &recipe)
     };
     assert_eq!(train_with(|_| {}).unwrap().len(), 5);
-    assert_eq!(
-        train_with(|options| options.rule.batch_size = 0),
-        Err(TrainingError::BatchSize)
-    );
-    for change in [
-        (|options| options.rule.optimiser.lr = -1.0) as fn(&mut Options),
-        |options| options.rule.optimiser.momentum = f64::NAN,
-        |options| options.rule.optimiser.weight_decay = f64::INFINITY,
-        |options| {
-            options.rule.optimiser.momentum = 0.0;
-            options.rule.optimiser.nesterov = true;
+    let sgd = |recipe: &mut Recipe, lr, momentum, weight_decay, nesterov| {
+        recipe.optimiser = Optimiser::Sgd(Sgd {
+            lr,
+            momentum,
+            weight_decay,
+            nesterov,
+        });
+    };
+    let adam = |recipe: &mut Recipe, beta1, beta2, eps| {
+        recipe.optimiser = Optimiser::Adam(Adam {
+            beta1,
+            beta2,
+            eps,
+            ..Adam::default()
+        });
+    };
+    let changes: [&dyn Fn(&mut Recipe); 14] = [
+        &|recipe| recipe.batch_size = 0,
+        &|recipe| sgd(recipe, -1.0, 0.5, 0.0, false),
+        &|recipe| sgd(recipe, 0.1, f64::NAN, 0.0, false),
+        &|recipe| sgd(recipe, 0.1, 0.5, f64::INFINITY, false),
+        &|recipe| sgd(recipe, 0.1, 0.0, 0.0, true),
+        &|recipe| adam(recipe, 1.0, 0.9, 1e-8),
+        &|recipe| adam(recipe, 0.9, -0.1, 1e-8),
+        &|recipe| adam(recipe, 0.9, 0.9, f64::NAN),
+        &|recipe| {
+            recipe.schedule = Schedule::Step {
+                every: 0,
+                gamma: 0.1,
+            }
         },
-    ] {
-        let result = train_with(change);
+        &|recipe| {
+            recipe.schedule = Schedule::Step {
+                every: 1,
+                gamma: f64::NAN,
+            }
+        },
+        &|recipe| {
+            recipe.schedule = Schedule::OneCycle {
+                warm_up: 1.0,
+                anneal: Anneal::Linear,
+            }
+        },
+        &|recipe| recipe.clip_norm = Some(0.0),
+        &|recipe| recipe.average = Some(1.0),
+        &|recipe| recipe.label_smoothing = f64::NAN,
+    ];
+    for (index, change) in changes.iter().enumerate() {
+        let mut recipe = Recipe::default();
+        change(&mut recipe);
+        let result = train_on(&data, &recipe);
         assert!(
             matches!(result, Err(TrainingError::Optimiser(_))),
-            "{result:?}"
+            "change {index}: {result:?}"
         );
     }
+    for held_out in [100, 101, usize::MAX] {
+        let recipe = Recipe {
+            validation: held_out,
+            ..Recipe::default()
+        };
+        let images = 100;
+        assert_eq!(
+            train_on(&data, &recipe),
+            Err(TrainingError::Validation { held_out, images })
+        );
+    }
+    assert_eq!(
+        train_with(|recipe| recipe.patience = Some(1)),
+        Err(TrainingError::Patience)
+    );
+}
+
+#[test]
+fn a_validation_part_is_the_last_of_the_images_and_learned_from_by_none() {
+    let data = hundred();
+    let recipe = Recipe {
+        epochs: 2,
+        validation: 30,
+        ..Recipe::default()
+    };
+    let held_out = train_on(&data, &recipe).unwrap();
+    // The same as a training set without them, measured on them.
+    let mut alone = data.clone();
+    alone.train = data.train.slice(0..70).unwrap();
+    alone.test = data.train.slice(70..100).unwrap();
+    let recipe = Recipe {
+        validation: 0,
+        ..recipe
+    };
+    let expected = train_on(&alone, &recipe).unwrap();
+    for (found, expected) in held_out.iter().zip(&expected) {
+        assert_eq!(found.train, expected.train);
+        assert_eq!(found.validation, Some(expected.test));
+        assert_eq!(expected.validation, None);
+    }
+}
+
+#[test]
+fn the_best_epoch_is_the_best_by_its_validation_and_patience_ends_training() {
+    let data = hundred();
+    // So small a rate that nothing ever gets right: the loss alone decides, and falls.
+    let slow = Recipe {
+        epochs: 6,
+        validation: 30,
+        patience: Some(2),
+        optimiser: Optimiser::Sgd(Sgd {
+            lr: 1e-5,
+            ..Sgd::default()
+        }),
+        ..Recipe::default()
+    };
+    assert_eq!(train_on(&data, &slow).unwrap().len(), 6);
+    // No step at all: the first epoch stays the best.
+    let still = Recipe {
+        optimiser: Optimiser::Sgd(Sgd {
+            lr: 0.0,
+            ..Sgd::default()
+        }),
+        ..slow
+    };
+    let normalisation = data.normalisation.clone();
+    let mut engine = engines::open(EngineKind::Auto, tutorial(), normalisation, None).unwrap();
+    let mut best_epochs = Vec::new();
+    let history = train(engine.as_mut(), &data, &still, None, &mut |event| {
+        if let Event::Epoch { record, best, .. } = event {
+            best_epochs.push((record.epoch, best));
+        }
+        ControlFlow::Continue(())
+    });
+    assert_eq!(best_epochs, [(1, true), (2, false), (3, false)]);
+    assert_eq!(history.unwrap().len(), 3);
+}
+
+#[test]
+fn what_is_tested_and_handed_out_is_the_average_if_there_is_one() {
+    let data = hundred();
+    let recipe = Recipe {
+        epochs: 2,
+        average: Some(0.9),
+        ..Recipe::default()
+    };
+    let normalisation = data.normalisation.clone();
+    let mut engine = engines::open(EngineKind::Auto, tutorial(), normalisation, None).unwrap();
+    let mut judged = Vec::new();
+    train(engine.as_mut(), &data, &recipe, None, &mut |event| {
+        if let Event::Epoch {
+            record,
+            state,
+            weights,
+            ..
+        } = event
+        {
+            assert_eq!(weights, state.average);
+            assert_ne!(weights, state.parameters);
+            judged.push((record.test, weights.to_vec()));
+        }
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    for (test, weights) in &judged {
+        let mut engine = engines::open(
+            EngineKind::Auto,
+            tutorial(),
+            data.normalisation.clone(),
+            None,
+        )
+        .unwrap();
+        let state = TrainingState::from_parameters(weights.clone());
+        engine.load(&state).unwrap();
+        assert_eq!(engine.evaluate(&data.test).unwrap(), *test);
+    }
+    // The average changes nothing of how the parameters go.
+    let plain = Recipe {
+        average: None,
+        ..recipe
+    };
+    let plain = train_on(&data, &plain).unwrap();
+    let averaged = train_on(&data, &recipe).unwrap();
+    assert_eq!(plain[1].train, averaged[1].train);
+    assert_ne!(plain[1].test, averaged[1].test);
+}
+
+#[test]
+fn training_begins_with_the_weights_that_it_is_given() {
+    let data = hundred();
+    let model = Model::builtin().unwrap();
+    let normalisation = data.normalisation.clone();
+    let mut engine = engines::open(EngineKind::Auto, tutorial(), normalisation, None).unwrap();
+    let recipe = Recipe {
+        epochs: 1,
+        ..Recipe::default()
+    };
+    let initial = Some(model.parameters);
+    let history = train(engine.as_mut(), &data, &recipe, initial, &mut |_| {
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    assert!(history[0].train.accuracy() > 0.9, "{history:?}");
 }
 
 #[test]
@@ -116,13 +307,18 @@ fn weights_that_the_last_step_has_spoilt_are_an_error_and_no_checkpoint() {
     let mut data = mnist().unwrap();
     data.train = data.train.slice(0..32).unwrap();
     data.test = data.test.slice(0..100).unwrap();
-    let mut options = Options::default();
     // One step an epoch, whose loss is that of the first weights, and fine.
-    options.rule.optimiser.lr = 1e38;
+    let recipe = Recipe {
+        optimiser: Optimiser::Sgd(Sgd {
+            lr: 1e38,
+            ..Sgd::default()
+        }),
+        ..Recipe::default()
+    };
     let normalisation = data.normalisation.clone();
     let mut engine = engines::open(EngineKind::Auto, tutorial(), normalisation, None).unwrap();
     let mut checkpoints = 0;
-    let result = train(engine.as_mut(), &data, &options, &mut |event| {
+    let result = train(engine.as_mut(), &data, &recipe, None, &mut |event| {
         checkpoints += u32::from(matches!(event, Event::Epoch { .. }));
         ControlFlow::Continue(())
     });

@@ -53,7 +53,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         "gradients of the reference in f64 against finite differences"
     ))?;
     let mut rows = check::finite_differences(&network, &case, PLACES)?;
-    rows.push(check::cross_entropy_differences(10, args.seed));
+    rows.push(check::cross_entropy_differences(10, 0.0, args.seed));
     let mut failures = table(&rows, DIFFERENCES)?;
     line(format_args!(""))?;
     line(format_args!(

@@ -22,7 +22,9 @@ use longhand::engines::{self, Engine, EngineKind};
 use longhand::formats::safetensors::{ModelError, ModelFault};
 use longhand::model::Model;
 use longhand::network::{Description, Network, Preset};
+use longhand::optimisers::TrainingState;
 use longhand::training::run_folder;
+use longhand::training::run_record::DataRecord;
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -71,7 +73,7 @@ impl<E: std::error::Error + Send + Sync + 'static> From<E> for Failure {
     }
 }
 
-#[derive(Args)]
+#[derive(Args, Clone)]
 struct DataArgs {
     /// Folder with four IDX files, plain or .gz, or torchvision's folder above MNIST/raw
     /// [default: MNIST, from inside the program]
@@ -83,6 +85,17 @@ struct DataArgs {
 }
 
 impl DataArgs {
+    /// These, or where none were given those of a run.
+    fn or(&self, run: &DataRecord) -> Self {
+        if self.data.is_some() {
+            return self.clone();
+        }
+        Self {
+            data: run.folder.as_ref().map(PathBuf::from),
+            prefix: run.prefix.clone(),
+        }
+    }
+
     fn open(&self) -> Result<Data, Failure> {
         match &self.data {
             Some(folder) => Ok(Data::open(folder, self.prefix.as_deref())?),
@@ -128,9 +141,9 @@ impl ValueEnum for EngineValue {
 
 #[derive(Args)]
 struct EngineArgs {
-    /// What computes
-    #[arg(long, value_enum, default_value = "auto")]
-    engine: EngineValue,
+    /// What computes [default: auto]
+    #[arg(long, value_enum)]
+    engine: Option<EngineValue>,
     /// How many threads compute [default: as many as the machine has]
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
@@ -142,25 +155,29 @@ impl EngineArgs {
         network: Network,
         normalisation: Normalisation,
     ) -> Result<Box<dyn Engine>, Failure> {
+        self.open_or(EngineKind::Auto, network, normalisation)
+    }
+
+    /// The same with another engine where none was asked for.
+    fn open_or(
+        &self,
+        default: EngineKind,
+        network: Network,
+        normalisation: Normalisation,
+    ) -> Result<Box<dyn Engine>, Failure> {
+        let kind = self.engine.map_or(default, |engine| engine.0);
         let threads = self.threads.map(NonZeroUsize::get);
-        if self.engine.0 == EngineKind::Reference && threads.is_some_and(|threads| threads > 1) {
+        if kind == EngineKind::Reference && threads.is_some_and(|threads| threads > 1) {
             let message = "the engine reference has one thread: leave out --threads";
             return Err(Failure::Usage(message.to_owned()));
         }
-        Ok(engines::open(
-            self.engine.0,
-            network,
-            normalisation,
-            threads,
-        )?)
+        Ok(engines::open(kind, network, normalisation, threads)?)
     }
 
     /// An engine with a model's weights.
     fn load(&self, model: &Model) -> Result<Box<dyn Engine>, Failure> {
         let mut engine = self.open(model.network.clone(), model.normalisation.clone())?;
-        engine.load(&engines::TrainingState::from_parameters(
-            model.parameters.clone(),
-        ))?;
+        engine.load(&TrainingState::from_parameters(model.parameters.clone()))?;
         Ok(engine)
     }
 }
@@ -209,6 +226,19 @@ impl NetworkArg {
     }
 }
 
+/// The name of the weights inside the program, where a file's is expected.
+const BUILTIN: &str = "builtin";
+
+/// The model in a file, or inside the program. `network` stands for the text that a file of bare
+/// weights lacks.
+fn open_model(path: &Path, network: Option<&Description>) -> Result<Model, ModelError> {
+    if path.as_os_str() == BUILTIN {
+        Model::builtin()
+    } else {
+        Model::open(path, network)
+    }
+}
+
 #[derive(Args)]
 struct ModelArgs {
     /// Weights to use: a safetensors file, or `builtin` [default: the newest run's under runs/,
@@ -223,24 +253,20 @@ struct ModelArgs {
 impl ModelArgs {
     /// Opens the model, and says on stderr which one it is.
     fn open(&self) -> Result<Model, Failure> {
-        let newest = || run_folder::newest_model(Path::new(run_folder::RUNS));
         let path = match &self.model {
-            Some(path) if path.as_os_str() == "builtin" => None,
             Some(path) => Some(path.clone()),
-            None => newest(),
+            None => run_folder::newest_model(Path::new(run_folder::RUNS)),
         };
         // A preset's layers are compared after reading: its number of classes is in the file.
         let asked = match &self.network {
             Some(NetworkArg::Preset(_)) | None => None,
             Some(other) => Some(other.description(0)?),
         };
-        let (file, model) = match path {
-            Some(path) => (
-                path.display().to_string(),
-                Model::open(&path, asked.as_ref())?,
-            ),
-            None => ("builtin".to_owned(), Model::builtin()?),
-        };
+        let path = path.unwrap_or_else(|| BUILTIN.into());
+        let (file, model) = (
+            path.display().to_string(),
+            open_model(&path, asked.as_ref())?,
+        );
         let description = model.network.description();
         let other = match &self.network {
             Some(NetworkArg::Preset(preset)) => {

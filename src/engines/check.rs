@@ -6,11 +6,12 @@
 //! `L`, which a central difference shows without knowing any formula:
 //! `(L(p + h) - L(p - h)) / 2 h`.
 
-use super::{Engine, EngineError, Reference, TrainingState};
+use super::{Engine, EngineError, Reference};
 use crate::data::Normalisation;
 use crate::layers::cross_entropy;
 use crate::network::Network;
 use crate::network::initialisation::initial_parameters;
+use crate::optimisers::TrainingState;
 use crate::random::{Purpose, Stream};
 use crate::tensor::{Element, Tensor, relative_error};
 
@@ -168,20 +169,20 @@ fn spread(range: std::ops::Range<usize>, most: usize) -> impl Iterator<Item = us
     (0..count).map(move |k| range.start + k * last / (count - 1).max(1))
 }
 
-/// The gradient of cross-entropy against central differences, for `classes` logits in
-/// `[-2, 2)` and every label.
-pub fn cross_entropy_differences(classes: usize, seed: u64) -> TensorError {
+/// The gradient of cross-entropy with label `smoothing` against central differences, for
+/// `classes` logits in `[-2, 2)` and every label.
+pub fn cross_entropy_differences(classes: usize, smoothing: f64, seed: u64) -> TensorError {
     let (mut analytic, mut numeric) = (Vec::new(), Vec::new());
     for label in 0..classes {
         let z = draw(&[classes], seed, DRAWS + 1 + label as u32) * 2.0;
         let mut z = z.into_raw_vec_and_offset().0;
         let mut d_z = vec![0.0; classes];
-        cross_entropy::reference::backward(&z, label, 1, &mut d_z);
+        cross_entropy::reference::backward(&z, label, smoothing, 1, &mut d_z);
         for k in 0..classes {
             let mut at = |change: f64| {
                 let before = z[k];
                 z[k] += change;
-                let loss = cross_entropy::reference::forward(&z, label);
+                let loss = cross_entropy::reference::forward(&z, label, smoothing);
                 z[k] = before;
                 loss
             };

@@ -15,13 +15,14 @@ use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use super::{
-    Backward, Engine, EngineError, Metrics, TrainingState, Watch, check_batch, check_images,
-    check_normalisation, check_state, check_tensors, outputs, train_in_batches,
+    Backward, Engine, EngineError, Metrics, Watch, check_batch, check_images, check_normalisation,
+    check_state, check_tensors, outputs, train_in_batches,
 };
 use crate::data::{Batch, Dataset, Images, Normalisation};
+use crate::layers::dropout::{self, Draws};
 use crate::layers::{conv2d, cross_entropy, flatten, linear, max_pool2d, relu};
 use crate::network::{Network, Operation};
-use crate::optimisers::StepRule;
+use crate::optimisers::{StepRule, TrainingState};
 use crate::tensor::Tensor;
 
 /// How many images go through a layer together: enough that a linear layer is a matrix product,
@@ -40,8 +41,6 @@ fn slice_length(batch: usize) -> usize {
 pub struct Im2col {
     /// What all slices read.
     model: Model,
-    velocity: Vec<f32>,
-    steps: u64,
     pool: Arc<ThreadPool>,
     /// One a thread, and used by that thread alone, so that no lock ever waits.
     workspaces: Vec<Mutex<Workspace>>,
@@ -49,11 +48,11 @@ pub struct Im2col {
     slices: Vec<Slice>,
 }
 
-/// The network and its parameters.
+/// The network and its parameters, with what training keeps beside them.
 struct Model {
     network: Network,
     normalisation: Normalisation,
-    parameters: Vec<f32>,
+    state: TrainingState,
 }
 
 /// What one slice of a batch adds up.
@@ -124,13 +123,19 @@ fn images<T>(buffer: &mut [T], n: usize) -> std::slice::ChunksExactMut<'_, T> {
 }
 
 impl Model {
-    /// From the first activation of `n` images, which is filled, to the last, which is returned.
-    fn forward<'a>(&self, work: &'a mut Workspace, n: usize) -> &'a mut [f32] {
+    /// From the first activation of `n` images, which is filled, to the last, which is returned;
+    /// in training with the `draws` of the first image's step.
+    fn forward<'a>(
+        &self,
+        work: &'a mut Workspace,
+        n: usize,
+        draws: Option<Draws>,
+    ) -> &'a mut [f32] {
         for (index, layer) in self.network.layers().iter().enumerate() {
             let (before, behind) = work.activations.split_at_mut(index + 1);
             let (x, y) = (first(&mut before[index], n), first(&mut behind[0], n));
-            let weight = &self.parameters[layer.weight.clone()];
-            let bias = &self.parameters[layer.bias.clone()];
+            let weight = &self.state.parameters[layer.weight.clone()];
+            let bias = &self.state.parameters[layer.bias.clone()];
             match &layer.operation {
                 Operation::Conv2d(conv) => {
                     let cols = first(&mut work.cols[index], n);
@@ -148,6 +153,12 @@ impl Model {
                 }
                 Operation::Flatten => flatten::reference::forward(x, y),
                 Operation::Linear(l) => linear::im2col::forward(l, n, x, weight, bias, y),
+                Operation::Dropout(d) => {
+                    for (example, (x, y)) in images(x, n).zip(images(y, n)).enumerate() {
+                        let draws = draws.map(|draws| draws.skip(example));
+                        dropout::reference::forward(d, index, draws, x, y);
+                    }
+                }
             }
         }
         let last = self.network.layers().len();
@@ -156,13 +167,20 @@ impl Model {
 
     /// From the last gradient of `n` images, which is filled, to the first; `d_parameters` is
     /// added to. The first layer's `d_x` is computed only if it is `wanted`.
-    fn backward(&self, work: &mut Workspace, n: usize, d_parameters: &mut [f32], wanted: bool) {
+    fn backward(
+        &self,
+        work: &mut Workspace,
+        n: usize,
+        draws: Draws,
+        d_parameters: &mut [f32],
+        wanted: bool,
+    ) {
         for (index, layer) in self.network.layers().iter().enumerate().rev() {
             let x = first(&mut work.activations[index], n);
             let (before, behind) = work.d_activations.split_at_mut(index + 1);
             let (d_x, d_y) = (first(&mut before[index], n), first(&mut behind[0], n));
             let wanted = wanted || index > 0;
-            let weight = &self.parameters[layer.weight.clone()];
+            let weight = &self.state.parameters[layer.weight.clone()];
             let (d_weight, d_bias) = layer.split_mut(d_parameters);
             match &layer.operation {
                 Operation::Conv2d(conv) => {
@@ -188,6 +206,12 @@ impl Model {
                     let d_x = wanted.then_some(d_x);
                     linear::im2col::backward(l, n, x, weight, d_y, d_x, d_weight, d_bias);
                 }
+                Operation::Dropout(d) => {
+                    for (example, (d_y, d_x)) in images(d_y, n).zip(images(d_x, n)).enumerate() {
+                        let draws = draws.skip(example);
+                        dropout::reference::backward(d, index, draws, d_y, d_x);
+                    }
+                }
             }
         }
     }
@@ -197,6 +221,7 @@ impl Model {
         &self,
         work: &mut Workspace,
         batch: &Batch,
+        rule: &StepRule,
         examples: std::ops::Range<usize>,
         slice: &mut Slice,
     ) {
@@ -206,16 +231,22 @@ impl Model {
             for (example, x) in images(work.input(n), n).enumerate() {
                 self.normalisation.apply(batch.image(start + example), x);
             }
-            self.forward(work, n);
+            let draws = Draws {
+                seed: rule.seed,
+                step: self.state.steps,
+                example: start,
+            };
+            self.forward(work, n, Some(draws));
             let last = self.network.layers().len();
             let logits = work.activations[last].chunks_exact(classes);
             let d_logits = work.d_activations[last].chunks_exact_mut(classes);
             for (example, (z, d_z)) in logits.zip(d_logits).take(n).enumerate() {
                 let label = batch.label(start + example);
-                slice.metrics.add(Metrics::of(z, label));
-                cross_entropy::reference::backward(z, label, batch.len(), d_z);
+                let smoothing = rule.label_smoothing;
+                slice.metrics.add(Metrics::of(z, label, smoothing));
+                cross_entropy::reference::backward(z, label, smoothing, batch.len(), d_z);
             }
-            self.backward(work, n, &mut slice.d_parameters, false);
+            self.backward(work, n, draws, &mut slice.d_parameters, false);
         }
     }
 }
@@ -249,28 +280,26 @@ impl Im2col {
             .collect();
         let parameters = vec![0.0; network.parameter_count()];
         Ok(Self {
-            velocity: parameters.clone(),
-            steps: 0,
             pool: Arc::new(pool),
             workspaces,
             slices: Vec::new(),
             model: Model {
                 network,
                 normalisation,
-                parameters,
+                state: TrainingState::from_parameters(parameters),
             },
         })
     }
 
     /// The gradient of the batch's mean loss, into the first slice.
-    fn batch_gradients(&mut self, batch: &Batch) -> Result<Metrics, EngineError> {
+    fn batch_gradients(&mut self, batch: &Batch, rule: &StepRule) -> Result<Metrics, EngineError> {
         check_batch(&self.model.network, batch)?;
         let length = slice_length(batch.len());
         let count = batch.len().div_ceil(length);
         let (model, workspaces) = (&self.model, &self.workspaces);
         if self.slices.len() < count {
             let slice = Slice {
-                d_parameters: vec![0.0; model.parameters.len()],
+                d_parameters: vec![0.0; model.state.parameters.len()],
                 metrics: Metrics::default(),
             };
             self.slices.resize(count, slice);
@@ -287,7 +316,7 @@ impl Im2col {
                     let start = index * length;
                     let examples = start..batch.len().min(start + length);
                     with_workspace(workspaces, |work| {
-                        model.slice_gradients(work, batch, examples, slice);
+                        model.slice_gradients(work, batch, rule, examples, slice);
                     });
                 });
         });
@@ -327,18 +356,16 @@ impl Engine for Im2col {
 
     fn load(&mut self, state: &TrainingState) -> Result<(), EngineError> {
         check_state(&self.model.network, state)?;
-        self.model.parameters.clone_from(&state.parameters);
-        self.velocity.clone_from(&state.velocity);
-        self.steps = state.steps;
+        self.model.state.clone_from(state);
         Ok(())
     }
 
     fn state(&self) -> TrainingState {
-        TrainingState {
-            parameters: self.model.parameters.clone(),
-            velocity: self.velocity.clone(),
-            steps: self.steps,
-        }
+        self.model.state.clone()
+    }
+
+    fn steps(&self) -> u64 {
+        self.model.state.steps
     }
 
     fn backward(&mut self, input: &Tensor, d_output: &Tensor) -> Result<Backward, EngineError> {
@@ -346,7 +373,7 @@ impl Engine for Im2col {
         let (input, d_output) = (input.as_standard_layout(), d_output.as_standard_layout());
         let mut output = Tensor::zeros(d_output.shape());
         let mut d_input = Tensor::zeros(input.shape());
-        let mut d_parameters = vec![0.0; self.model.parameters.len()];
+        let mut d_parameters = vec![0.0; self.model.state.parameters.len()];
         let flat = "a tensor in standard layout is a slice";
         let (x, d_y) = (
             input.as_slice().expect(flat),
@@ -360,13 +387,19 @@ impl Engine for Im2col {
         let mut pass = |work: &mut Workspace| {
             for start in (0..n).step_by(TOGETHER) {
                 let n = TOGETHER.min(n - start);
+                let draws = Draws {
+                    seed: 0,
+                    step: model.state.steps,
+                    example: start,
+                };
                 let (input, output) = (start * inputs.., start * outputs..);
                 work.input(n)
                     .copy_from_slice(&x[input.clone()][..n * inputs]);
-                y[output.clone()][..n * outputs].copy_from_slice(model.forward(work, n));
+                let logits = model.forward(work, n, Some(draws));
+                y[output.clone()][..n * outputs].copy_from_slice(logits);
                 first(&mut work.d_activations[last], n)
                     .copy_from_slice(&d_y[output][..n * outputs]);
-                model.backward(work, n, &mut d_parameters, true);
+                model.backward(work, n, draws, &mut d_parameters, true);
                 d_x[input][..n * inputs].copy_from_slice(first(&mut work.d_activations[0], n));
             }
         };
@@ -379,18 +412,18 @@ impl Engine for Im2col {
         })
     }
 
-    fn gradients(&mut self, batch: &Batch) -> Result<(Metrics, Vec<f32>), EngineError> {
-        let metrics = self.batch_gradients(batch)?;
+    fn gradients(
+        &mut self,
+        batch: &Batch,
+        rule: &StepRule,
+    ) -> Result<(Metrics, Vec<f32>), EngineError> {
+        let metrics = self.batch_gradients(batch, rule)?;
         Ok((metrics, self.slices[0].d_parameters.clone()))
     }
 
     fn train_batch(&mut self, batch: &Batch, rule: &StepRule) -> Result<Metrics, EngineError> {
-        let metrics = self.batch_gradients(batch)?;
-        let d_parameters = &self.slices[0].d_parameters;
-        let parameters = &mut self.model.parameters;
-        rule.optimiser
-            .step(parameters, d_parameters, &mut self.velocity);
-        self.steps += 1;
+        let metrics = self.batch_gradients(batch, rule)?;
+        rule.update(&mut self.model.state, &mut self.slices[0].d_parameters);
         Ok(metrics)
     }
 
@@ -422,7 +455,7 @@ impl Engine for Im2col {
                             let image = images.image(index * TOGETHER + example);
                             model.normalisation.apply(image, x);
                         }
-                        logits.copy_from_slice(model.forward(work, n));
+                        logits.copy_from_slice(model.forward(work, n, None));
                     });
                 });
         });

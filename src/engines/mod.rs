@@ -16,9 +16,8 @@ use thiserror::Error;
 
 use crate::data::{Batch, Dataset, Images, Normalisation, batches};
 use crate::layers::{Shape, cross_entropy};
-use crate::network::initialisation::initial_parameters;
 use crate::network::{Network, NetworkError};
-use crate::optimisers::StepRule;
+use crate::optimisers::{StepRule, TrainingState};
 use crate::tensor::{Element, Tensor};
 pub use im2col::Im2col;
 pub use reference::Reference;
@@ -76,33 +75,6 @@ pub enum EngineError {
     },
 }
 
-/// Everything that training changes: an engine can be stopped, and another can go on from it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TrainingState<T = f32> {
-    /// The flat vector that [`Network::parameters`] names.
-    pub parameters: Vec<T>,
-    /// The optimiser's velocity, of the same form.
-    pub velocity: Vec<T>,
-    /// Steps done since the beginning of training.
-    pub steps: u64,
-}
-
-impl<T: Element> TrainingState<T> {
-    /// Before the first step: parameters as [`initial_parameters`] draws them.
-    pub fn initial(network: &Network, seed: u64) -> Self {
-        Self::from_parameters(initial_parameters(network, seed))
-    }
-
-    /// Before the first step, with parameters from elsewhere.
-    pub fn from_parameters(parameters: Vec<T>) -> Self {
-        Self {
-            velocity: vec![T::zero(); parameters.len()],
-            parameters,
-            steps: 0,
-        }
-    }
-}
-
 /// Loss and hits, added up over examples.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Metrics {
@@ -115,10 +87,10 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// What the logits of one example say about its label.
-    pub fn of<T: Element>(logits: &[T], label: usize) -> Self {
+    /// What the logits of one example say about its label. `smoothing` is that of the loss.
+    pub fn of<T: Element>(logits: &[T], label: usize, smoothing: f64) -> Self {
         Self {
-            loss_sum: cross_entropy::reference::forward(logits, label).as_f64(),
+            loss_sum: cross_entropy::reference::forward(logits, label, smoothing).as_f64(),
             correct: usize::from(cross_entropy::reference::argmax(logits) == label),
             examples: 1,
         }
@@ -134,6 +106,12 @@ impl Metrics {
     /// The mean loss of an example, NaN if there was none.
     pub fn loss(&self) -> f64 {
         self.loss_sum / self.examples as f64
+    }
+
+    /// Whether more of as many examples were right, or as many with a smaller loss.
+    pub fn better_than(&self, other: &Metrics) -> bool {
+        let smaller = self.loss_sum < other.loss_sum;
+        self.correct > other.correct || self.correct == other.correct && smaller
     }
 
     /// The share that was right, from 0 to 1, NaN if there was no example.
@@ -177,7 +155,7 @@ pub trait Engine<T: Element = f32>: Send {
     /// How many threads it computes with.
     fn threads(&self) -> usize;
 
-    /// Takes over parameters, velocity and the number of steps.
+    /// Takes over parameters, the optimiser's vectors and the number of steps.
     ///
     /// # Errors
     /// If their lengths are not the network's.
@@ -186,8 +164,12 @@ pub trait Engine<T: Element = f32>: Send {
     /// Hands them out as they are now.
     fn state(&self) -> TrainingState<T>;
 
+    /// How many steps were done, as the state has it.
+    fn steps(&self) -> u64;
+
     /// Forward and backward with a normalised input and any upstream gradient, for any network:
-    /// what the tests hold engines against.
+    /// what the tests hold engines against. Dropout drops what it would in the state's next step
+    /// of a run with seed 0.
     ///
     /// - `input`: (N, C, H, W)
     /// - `d_output`: (N, …)
@@ -200,19 +182,24 @@ pub trait Engine<T: Element = f32>: Send {
         d_output: &Tensor<T>,
     ) -> Result<Backward<T>, EngineError>;
 
-    /// Loss, hits, and the gradient of the mean loss by the parameters, for one batch.
+    /// Loss, hits, and the gradient of the mean loss by the parameters, for one batch, with the
+    /// rule's label smoothing and seed.
     ///
     /// # Errors
     /// If the batch does not suit the network.
-    fn gradients(&mut self, batch: &Batch) -> Result<(Metrics, Vec<T>), EngineError>;
+    fn gradients(
+        &mut self,
+        batch: &Batch,
+        rule: &StepRule,
+    ) -> Result<(Metrics, Vec<T>), EngineError>;
 
-    /// One step: gradients of the batch, then the optimiser.
+    /// One step: gradients of the batch, then the rule's update.
     ///
     /// # Errors
     /// If the batch does not suit the network.
     fn train_batch(&mut self, batch: &Batch, rule: &StepRule) -> Result<Metrics, EngineError>;
 
-    /// The logits of every image: (N, classes).
+    /// The logits of every image, nothing dropped: (N, classes).
     ///
     /// # Errors
     /// If the images do not suit the network, or it does not end in a vector.
@@ -244,7 +231,7 @@ pub trait Engine<T: Element = f32>: Send {
         let mut total = Metrics::default();
         for (logits, &label) in logits.rows().into_iter().zip(data.labels()) {
             let logits = logits.to_slice().expect("logits are row-major");
-            total.add(Metrics::of(logits, usize::from(label)));
+            total.add(Metrics::of(logits, usize::from(label), 0.0));
         }
         Ok(total)
     }
@@ -263,15 +250,17 @@ fn train_in_batches<T: Element, E: Engine<T> + ?Sized>(
 ) -> Result<Metrics, EngineError> {
     let mut metrics = Metrics::default();
     let mut reported = None::<Instant>;
+    let mut done = engine.steps();
     for (index, batch) in batches(data, order, rule.batch_size).enumerate() {
         let batch_metrics = engine.train_batch(&batch, rule)?;
         if !batch_metrics.loss_sum.is_finite() {
             return Err(EngineError::NotFinite {
                 step: index + 1,
                 loss: batch_metrics.loss(),
-                lr: rule.optimiser.lr,
+                lr: rule.lr(done),
             });
         }
+        done += 1;
         metrics.add(batch_metrics);
         let of = order.len();
         let due = reported.is_none_or(|time| time.elapsed() >= REPORT_EVERY);
@@ -379,8 +368,15 @@ fn check_normalisation(
 
 fn check_state<T>(network: &Network, state: &TrainingState<T>) -> Result<(), EngineError> {
     let count = [network.parameter_count()];
-    check_size("parameters", &count, &[state.parameters.len()])?;
-    check_size("velocity", &count, &[state.velocity.len()])
+    for (what, vector) in [
+        ("parameters", &state.parameters),
+        ("first moment", &state.first_moment),
+        ("second moment", &state.second_moment),
+        ("average", &state.average),
+    ] {
+        check_size(what, &count, &[vector.len()])?;
+    }
+    Ok(())
 }
 
 fn check_images(network: &Network, images: [usize; 3]) -> Result<(), EngineError> {

@@ -5,13 +5,14 @@
 use ndarray::Array2;
 
 use super::{
-    Backward, Engine, EngineError, Metrics, TrainingState, check_batch, check_images,
-    check_normalisation, check_state, check_tensors, outputs,
+    Backward, Engine, EngineError, Metrics, check_batch, check_images, check_normalisation,
+    check_state, check_tensors, outputs,
 };
 use crate::data::{Batch, Images, Normalisation};
+use crate::layers::dropout::{self, Draws};
 use crate::layers::{conv2d, cross_entropy, flatten, linear, max_pool2d, relu};
 use crate::network::{Network, Operation};
-use crate::optimisers::StepRule;
+use crate::optimisers::{StepRule, TrainingState};
 use crate::tensor::{Element, Tensor};
 
 /// Plain loops.
@@ -51,8 +52,9 @@ impl<T: Element> Reference<T> {
         })
     }
 
-    /// From the first activation, which is filled, to the last, which is returned.
-    fn forward(&mut self) -> &[T] {
+    /// From the first activation, which is filled, to the last, which is returned; in training
+    /// with the `draws` of the example's step.
+    fn forward(&mut self, draws: Option<Draws>) -> &[T] {
         let parameters = &self.state.parameters;
         for (index, layer) in self.network.layers().iter().enumerate() {
             let (before, behind) = self.activations.split_at_mut(index + 1);
@@ -65,40 +67,54 @@ impl<T: Element> Reference<T> {
                 Operation::MaxPool2d(pool) => max_pool2d::reference::forward(pool, x, y),
                 Operation::Flatten => flatten::reference::forward(x, y),
                 Operation::Linear(l) => linear::reference::forward(l, x, weight, bias, y),
+                Operation::Dropout(d) => dropout::reference::forward(d, index, draws, x, y),
             }
         }
         &self.activations[self.network.layers().len()]
     }
 
-    /// What the network gives for a normalised input of (N, C, H, W): (N, …), flat.
+    /// What [`Engine::backward`] draws for an example.
+    fn check_draws(&self, example: usize) -> Draws {
+        Draws {
+            seed: 0,
+            step: self.state.steps,
+            example,
+        }
+    }
+
+    /// What the network gives in [`Engine::backward`] for a normalised input of (N, C, H, W):
+    /// (N, …), flat.
     pub(super) fn outputs(&mut self, input: &Tensor<T>) -> Vec<T> {
         let mut outputs = Vec::new();
-        for x in input.outer_iter() {
+        for (n, x) in input.outer_iter().enumerate() {
             copy(x.iter(), &mut self.activations[0]);
-            outputs.extend_from_slice(self.forward());
+            outputs.extend_from_slice(self.forward(Some(self.check_draws(n))));
         }
         outputs
     }
 
     /// How near a normalised input of (N, C, H, W) brings the network to a kink: the smallest
-    /// `|x|` before a ReLU, and the smallest lead in a pooling window. Exact ties do not count:
-    /// they are zeros behind a ReLU, which stay zero, and belong to the first in every engine.
+    /// `|x|` before a ReLU, and the smallest lead in a pooling window. Exact zeros and ties do
+    /// not count: they come from behind a ReLU or dropout, and stay.
     pub(super) fn margin(&mut self, input: &Tensor<T>) -> f64 {
         let mut margin = f64::INFINITY;
-        for x in input.outer_iter() {
+        for (n, x) in input.outer_iter().enumerate() {
             copy(x.iter(), &mut self.activations[0]);
-            self.forward();
+            self.forward(Some(self.check_draws(n)));
             for (layer, x) in self.network.layers().iter().zip(&self.activations) {
                 match &layer.operation {
                     Operation::Relu => {
                         let sizes = x.iter().map(|x| x.as_f64().abs());
-                        margin = sizes.fold(margin, f64::min);
+                        margin = sizes.filter(|&size| size > 0.0).fold(margin, f64::min);
                     }
                     Operation::MaxPool2d(pool) => {
                         let leads = max_pool2d::reference::leads(pool, x);
                         margin = leads.filter(|&lead| lead > 0.0).fold(margin, f64::min);
                     }
-                    Operation::Conv2d(_) | Operation::Flatten | Operation::Linear(_) => {}
+                    Operation::Conv2d(_)
+                    | Operation::Flatten
+                    | Operation::Linear(_)
+                    | Operation::Dropout(_) => {}
                 }
             }
         }
@@ -106,7 +122,7 @@ impl<T: Element> Reference<T> {
     }
 
     /// From the last gradient, which is filled, to the first; `d_parameters` is added to.
-    fn backward(&mut self) {
+    fn backward(&mut self, draws: Draws) {
         let parameters = &self.state.parameters;
         for (index, layer) in self.network.layers().iter().enumerate().rev() {
             let x = &self.activations[index];
@@ -124,25 +140,32 @@ impl<T: Element> Reference<T> {
                 Operation::Linear(l) => {
                     linear::reference::backward(l, x, weight, d_y, d_x, d_weight, d_bias);
                 }
+                Operation::Dropout(d) => dropout::reference::backward(d, index, draws, d_y, d_x),
             }
         }
     }
 
     /// The gradient of the batch's mean loss, into `d_parameters`.
-    fn batch_gradients(&mut self, batch: &Batch) -> Result<Metrics, EngineError> {
+    fn batch_gradients(&mut self, batch: &Batch, rule: &StepRule) -> Result<Metrics, EngineError> {
         check_batch(&self.network, batch)?;
         let last = self.network.layers().len();
         self.d_parameters.fill(T::zero());
         let mut total = Metrics::default();
         for n in 0..batch.len() {
             let label = batch.label(n);
+            let draws = Draws {
+                seed: rule.seed,
+                step: self.state.steps,
+                example: n,
+            };
             self.normalisation
                 .apply(batch.image(n), &mut self.activations[0]);
-            let logits = self.forward();
-            total.add(Metrics::of(logits, label));
+            let logits = self.forward(Some(draws));
+            let smoothing = rule.label_smoothing;
+            total.add(Metrics::of(logits, label, smoothing));
             let (z, d_z) = (&self.activations[last], &mut self.d_activations[last]);
-            cross_entropy::reference::backward(z, label, batch.len(), d_z);
-            self.backward();
+            cross_entropy::reference::backward(z, label, smoothing, batch.len(), d_z);
+            self.backward(draws);
         }
         Ok(total)
     }
@@ -171,6 +194,10 @@ impl<T: Element> Engine<T> for Reference<T> {
         self.state.clone()
     }
 
+    fn steps(&self) -> u64 {
+        self.state.steps
+    }
+
     fn backward(
         &mut self,
         input: &Tensor<T>,
@@ -183,11 +210,12 @@ impl<T: Element> Engine<T> for Reference<T> {
         self.d_parameters.fill(T::zero());
         let examples = input.outer_iter().zip(d_output.outer_iter());
         let results = output.outer_iter_mut().zip(d_input.outer_iter_mut());
-        for ((x, d_y), (mut y, mut d_x)) in examples.zip(results) {
+        for (n, ((x, d_y), (mut y, mut d_x))) in examples.zip(results).enumerate() {
+            let draws = self.check_draws(n);
             copy(x.iter(), &mut self.activations[0]);
-            copy(self.forward().iter(), &mut y);
+            copy(self.forward(Some(draws)).iter(), &mut y);
             copy(d_y.iter(), &mut self.d_activations[last]);
-            self.backward();
+            self.backward(draws);
             copy(self.d_activations[0].iter(), &mut d_x);
         }
         Ok(Backward {
@@ -197,21 +225,18 @@ impl<T: Element> Engine<T> for Reference<T> {
         })
     }
 
-    fn gradients(&mut self, batch: &Batch) -> Result<(Metrics, Vec<T>), EngineError> {
-        let metrics = self.batch_gradients(batch)?;
+    fn gradients(
+        &mut self,
+        batch: &Batch,
+        rule: &StepRule,
+    ) -> Result<(Metrics, Vec<T>), EngineError> {
+        let metrics = self.batch_gradients(batch, rule)?;
         Ok((metrics, self.d_parameters.clone()))
     }
 
     fn train_batch(&mut self, batch: &Batch, rule: &StepRule) -> Result<Metrics, EngineError> {
-        let metrics = self.batch_gradients(batch)?;
-        let TrainingState {
-            parameters,
-            velocity,
-            steps,
-        } = &mut self.state;
-        rule.optimiser
-            .step(parameters, &self.d_parameters, velocity);
-        *steps += 1;
+        let metrics = self.batch_gradients(batch, rule)?;
+        rule.update(&mut self.state, &mut self.d_parameters);
         Ok(metrics)
     }
 
@@ -221,7 +246,7 @@ impl<T: Element> Engine<T> for Reference<T> {
         for (n, mut logits) in logits.rows_mut().into_iter().enumerate() {
             self.normalisation
                 .apply(images.image(n), &mut self.activations[0]);
-            copy(self.forward().iter(), &mut logits);
+            copy(self.forward(None).iter(), &mut logits);
         }
         Ok(logits)
     }

@@ -13,6 +13,7 @@
 
 pub mod conv2d;
 pub mod cross_entropy;
+pub mod dropout;
 pub mod flatten;
 pub mod linear;
 pub mod max_pool2d;
@@ -66,7 +67,7 @@ impl fmt::Display for Shape {
 }
 
 /// Why a layer does not fit its input.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Error)]
 pub enum Misfit {
     /// A size that must be at least 1.
     #[error("{0} must be at least 1")]
@@ -90,6 +91,9 @@ pub enum Misfit {
         /// Height, width.
         kernel: [usize; 2],
     },
+    /// No share of elements that can be dropped.
+    #[error("p is {0}: it must be at least 0 and below 1")]
+    Probability(f64),
     /// The layer wants channels, height and width.
     #[error("it needs an image (channels x height x width)")]
     NeedsImage,

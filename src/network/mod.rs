@@ -14,6 +14,7 @@ use std::ops::Range;
 use thiserror::Error;
 
 use crate::layers::conv2d::Conv2d;
+use crate::layers::dropout::Dropout;
 use crate::layers::linear::Linear;
 use crate::layers::max_pool2d::MaxPool2d;
 use crate::layers::{MAX_ELEMENTS, Misfit, Shape};
@@ -24,7 +25,7 @@ pub use text::{Description, LayerText, TextError};
 pub const MAX_LAYERS: usize = 1000;
 
 /// A description that makes no network.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Error)]
 pub enum NetworkError {
     /// The text cannot be read.
     #[error(transparent)]
@@ -96,6 +97,8 @@ pub enum Operation {
     Flatten,
     /// [`crate::layers::linear`]
     Linear(Linear),
+    /// [`crate::layers::dropout`]
+    Dropout(Dropout),
 }
 
 /// One layer in its place: what it computes, from which shape to which, with which parameters.
@@ -124,7 +127,10 @@ impl Layer {
         match &self.operation {
             Operation::Conv2d(conv) => conv.flops(),
             Operation::Linear(linear) => linear.flops(),
-            Operation::Relu | Operation::MaxPool2d(_) | Operation::Flatten => 0,
+            Operation::Relu
+            | Operation::MaxPool2d(_)
+            | Operation::Flatten
+            | Operation::Dropout(_) => 0,
         }
     }
 
@@ -309,6 +315,7 @@ impl fmt::Display for Network {
 fn infer(text: &LayerText, shape: Shape) -> Result<(Operation, Shape), Misfit> {
     Ok(match (*text, shape) {
         (LayerText::Relu, _) => (Operation::Relu, shape),
+        (LayerText::Dropout { p }, _) => (Operation::Dropout(Dropout::new(p)?), shape),
         (LayerText::Flatten, _) => (Operation::Flatten, Shape::Features(shape.elements())),
         (
             LayerText::Conv2d {
@@ -348,6 +355,8 @@ fn parameter_shapes(operation: &Operation) -> Vec<Vec<usize>> {
     match operation {
         Operation::Conv2d(conv) => vec![conv.weight().to_vec(), vec![conv.out_channels]],
         Operation::Linear(linear) => vec![linear.weight().to_vec(), vec![linear.out_features]],
-        Operation::Relu | Operation::MaxPool2d(_) | Operation::Flatten => vec![],
+        Operation::Relu | Operation::MaxPool2d(_) | Operation::Flatten | Operation::Dropout(_) => {
+            vec![]
+        }
     }
 }

@@ -11,6 +11,7 @@
 //! | `max_pool2d K [stride=S] [padding=P]` | kernel K; stride K, padding 0 |
 //! | `flatten` | |
 //! | `linear O` | O output features |
+//! | `dropout P` | P, the share of elements that training drops, at least 0 and below 1 |
 //!
 //! K, S and P are one number, or height x width: `5`, `5x3`.
 
@@ -37,7 +38,9 @@ pub struct TextError {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum TextFault {
     /// No layer has this name.
-    #[error("no layer is called `{0}`: there are conv2d, relu, max_pool2d, flatten, linear")]
+    #[error(
+        "no layer is called `{0}`: there are conv2d, relu, max_pool2d, flatten, linear, dropout"
+    )]
     Unknown(String),
     /// `input` stands behind a layer, or twice.
     #[error("`input` stands once, before all layers")]
@@ -48,6 +51,9 @@ pub enum TextFault {
     /// Not a number, or not height x width.
     #[error("`{0}` is neither a number nor two as in 5x3")]
     Number(String),
+    /// Not a share.
+    #[error("`{0}` is not a share such as 0.5")]
+    Share(String),
     /// Not channels x height x width.
     #[error("`{0}` is not channels x height x width, as in 1x28x28")]
     Input(String),
@@ -57,7 +63,7 @@ pub enum TextFault {
 }
 
 /// One layer as text, not yet placed in a network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum LayerText {
     /// `conv2d`
     Conv2d {
@@ -80,10 +86,15 @@ pub enum LayerText {
         /// The number of output features.
         out_features: usize,
     },
+    /// `dropout`
+    Dropout {
+        /// The share of elements that training drops.
+        p: f64,
+    },
 }
 
 /// A network as text: perhaps its input, and its layers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Description {
     /// Channels, height, width, if the text names them.
     pub input: Option<[usize; 3]>,
@@ -148,6 +159,10 @@ fn read_layer(text: &str) -> Result<LayerText, TextFault> {
             out_features: number(out_features)?,
         }),
         ["linear", ..] => Err(TextFault::Usage("linear O")),
+        ["dropout", p] => Ok(LayerText::Dropout {
+            p: p.parse().map_err(|_| TextFault::Share(p.to_owned()))?,
+        }),
+        ["dropout", ..] => Err(TextFault::Usage("dropout P")),
         ["conv2d", out_channels, kernel, ref options @ ..] => {
             let kernel = pair(kernel)?;
             Ok(LayerText::Conv2d {
@@ -227,6 +242,7 @@ impl fmt::Display for LayerText {
             LayerText::Relu => return f.write_str("relu"),
             LayerText::Flatten => return f.write_str("flatten"),
             LayerText::Linear { out_features } => return write!(f, "linear {out_features}"),
+            LayerText::Dropout { p } => return write!(f, "dropout {p}"),
             LayerText::Conv2d {
                 out_channels,
                 window,

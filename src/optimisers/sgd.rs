@@ -10,12 +10,14 @@
 //! Source: Sutskever, Martens, Dahl, Hinton, *On the importance of initialization and momentum in
 //! deep learning*, ICML 2013, with the learning rate outside the velocity, as PyTorch has it.
 
-use thiserror::Error;
+use serde::{Deserialize, Serialize};
 
+use super::OptimiserError;
 use crate::tensor::Element;
 
 /// The settings of SGD.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Sgd {
     /// The learning rate.
     pub lr: f64,
@@ -39,47 +41,35 @@ impl Default for Sgd {
     }
 }
 
-/// Settings that SGD cannot work with.
-#[derive(Clone, Copy, Debug, PartialEq, Error)]
-pub enum SgdError {
-    /// Negative, infinite or NaN.
-    #[error("the {0} must be a number of at least 0, not {1}")]
-    OutOfRange(&'static str, f64),
-    /// Nesterov's look-ahead needs a velocity.
-    #[error("nesterov needs a momentum above 0")]
-    Nesterov,
-}
-
 impl Sgd {
     /// Checks the settings, by PyTorch's rules.
     ///
     /// # Errors
     /// Naming the setting.
-    pub fn check(&self) -> Result<(), SgdError> {
-        for (name, value) in [
-            ("learning rate", self.lr),
-            ("momentum", self.momentum),
-            ("weight decay", self.weight_decay),
-        ] {
-            if !(value.is_finite() && value >= 0.0) {
-                return Err(SgdError::OutOfRange(name, value));
-            }
-        }
+    pub fn check(&self) -> Result<(), OptimiserError> {
+        OptimiserError::not_negative("learning rate", self.lr)?;
+        OptimiserError::not_negative("momentum", self.momentum)?;
+        OptimiserError::not_negative("weight decay", self.weight_decay)?;
         if self.nesterov && self.momentum == 0.0 {
-            return Err(SgdError::Nesterov);
+            return Err(OptimiserError::Nesterov);
         }
         Ok(())
     }
 
-    /// One step.
+    /// One step at the rate `lr`.
     ///
     /// - `parameters`, `velocity`: (P), both changed
     /// - `gradients`: (P)
-    pub fn step<T: Element>(&self, parameters: &mut [T], gradients: &[T], velocity: &mut [T]) {
+    pub fn step<T: Element>(
+        &self,
+        lr: f64,
+        parameters: &mut [T],
+        gradients: &[T],
+        velocity: &mut [T],
+    ) {
         assert_eq!(parameters.len(), gradients.len(), "gradients: (P)");
         assert_eq!(parameters.len(), velocity.len(), "velocity: (P)");
-        let [lr, momentum, weight_decay] =
-            [self.lr, self.momentum, self.weight_decay].map(T::from_f64);
+        let [lr, momentum, weight_decay] = [lr, self.momentum, self.weight_decay].map(T::from_f64);
         let values = parameters.iter_mut().zip(velocity);
         for ((parameter, velocity), &gradient) in values.zip(gradients) {
             let gradient = gradient + weight_decay * *parameter;

@@ -24,7 +24,7 @@ impl Confusion {
         for (logits, &label) in logits.outer_iter().zip(data.labels()) {
             let (logits, label) = (logits.to_vec(), usize::from(label));
             counts[label][argmax(&logits).min(answers - 1)] += 1;
-            metrics.add(Metrics::of(&logits, label));
+            metrics.add(Metrics::of(&logits, label, 0.0));
         }
         Self { counts, metrics }
     }

@@ -1,55 +1,41 @@
 //! The loop over epochs, what it records, and the folder that a run leaves.
 
 pub mod history;
+pub mod recipe;
 pub mod run_folder;
+pub mod run_record;
 
 use std::ops::ControlFlow;
 use std::time::Instant;
 
 use thiserror::Error;
 
-use crate::data::{Data, shuffled};
-use crate::engines::{Engine, EngineError, Progress, TrainingState};
+use crate::data::{Data, Dataset, shuffled};
+use crate::engines::{Engine, EngineError, Metrics, Progress};
 use crate::network::NetworkError;
-use crate::optimisers::sgd::SgdError;
-use crate::optimisers::{Sgd, StepRule};
-pub use history::EpochRecord;
+use crate::optimisers::{OptimiserError, StepRule, TrainingState};
+pub use history::{EpochRecord, EpochRow};
+pub use recipe::Recipe;
 pub use run_folder::{RunFolder, RunFolderError};
-
-/// How to train.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Options {
-    /// Passes over the training set.
-    pub epochs: u32,
-    /// What the first weights and the orders of the epochs are drawn from.
-    pub seed: u64,
-    /// The batch size and the optimiser.
-    pub rule: StepRule,
-}
-
-/// The tutorial's: five epochs, batches of 32, SGD with lr 0.01 and momentum 0.5.
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            epochs: 5,
-            seed: 0,
-            rule: StepRule {
-                batch_size: 32,
-                optimiser: Sgd::default(),
-            },
-        }
-    }
-}
+pub use run_record::RunRecord;
 
 /// Why training ended before its last epoch.
 #[derive(Debug, Error, PartialEq)]
 pub enum TrainingError {
-    /// A batch of no examples.
-    #[error("the batch size must be at least 1")]
-    BatchSize,
-    /// Settings that the optimiser cannot work with.
+    /// Settings that no step can work with.
     #[error(transparent)]
-    Optimiser(#[from] SgdError),
+    Optimiser(#[from] OptimiserError),
+    /// Nothing would be left to learn from.
+    #[error("of {images} training images, {held_out} cannot be held out to judge by")]
+    Validation {
+        /// How many were to be held out.
+        held_out: usize,
+        /// How many there are.
+        images: usize,
+    },
+    /// Nothing to judge an epoch by.
+    #[error("to stop without a better validation, a part must be held out for it")]
+    Patience,
     /// The data do not suit the network.
     #[error("{0}")]
     Data(EngineError),
@@ -79,62 +65,87 @@ pub enum Event<'a> {
         /// How far it is.
         progress: &'a Progress,
     },
-    /// An epoch and its test pass are done.
+    /// An epoch is done, and what judges it.
     Epoch {
         /// What they gave.
         record: &'a EpochRecord,
         /// What a checkpoint holds.
         state: &'a TrainingState,
+        /// The weights that were judged: the state's parameters, or their average.
+        weights: &'a [f32],
+        /// Whether no epoch before was better, by its validation. Never without one.
+        best: bool,
     },
 }
 
-/// Trains from the weights that the seed draws, and tests after each epoch.
+/// Trains, and tests after each epoch: from `initial` weights, or from those that the seed draws.
+///
+/// Where the recipe holds a validation part out, it is the last of the training images; which
+/// epoch was the best is decided by it alone, never by the test set. Where it has patience,
+/// the history may have fewer epochs than the recipe.
 ///
 /// `watch` is told of every epoch's end, and of its progress a few times a second; it stops
 /// training by breaking.
 ///
 /// # Errors
-/// If the data do not suit the network, the loss is not finite, or `watch` breaks.
+/// If the recipe or the data do not suit, the loss is not finite, or `watch` breaks.
 pub fn train(
     engine: &mut dyn Engine,
     data: &Data,
-    options: &Options,
+    recipe: &Recipe,
+    initial: Option<Vec<f32>>,
     watch: &mut (dyn FnMut(Event) -> ControlFlow<()> + Send),
 ) -> Result<Vec<EpochRecord>, TrainingError> {
-    if options.rule.batch_size == 0 {
-        return Err(TrainingError::BatchSize);
+    let images = data.train.len();
+    let examples = images.saturating_sub(recipe.validation);
+    let rule = recipe.rule(examples);
+    rule.check()?;
+    if examples == 0 {
+        let held_out = recipe.validation;
+        return Err(TrainingError::Validation { held_out, images });
     }
-    options.rule.optimiser.check()?;
+    let validation = data.train.slice(examples..images);
+    if recipe.patience.is_some() && validation.is_none() {
+        return Err(TrainingError::Patience);
+    }
     let unsuited = |error: NetworkError| TrainingError::Data(error.into());
     let network = engine.network();
     network
         .check_classes(data.train.classes())
         .map_err(unsuited)?;
-    let initial = TrainingState::initial(network, options.seed);
-    engine.load(&initial).map_err(TrainingError::Data)?;
+    let state = match initial {
+        Some(parameters) => TrainingState::from_parameters(parameters),
+        None => TrainingState::initial(network, recipe.seed),
+    };
+    engine.load(&state).map_err(TrainingError::Data)?;
 
-    let mut history = Vec::new();
-    for epoch in 1..=options.epochs {
+    let mut history: Vec<EpochRecord> = Vec::new();
+    let mut best: Option<(u32, Metrics)> = None;
+    for epoch in 1..=recipe.epochs {
         let ended = |error| match error {
             EngineError::Stopped => TrainingError::Stopped { epoch },
             source => TrainingError::Epoch { epoch, source },
         };
-        let order = shuffled(data.train.len(), options.seed, epoch);
+        let order = shuffled(examples, recipe.seed, epoch);
         let start = Instant::now();
         let train = engine
-            .train_epoch(&data.train, &order, &options.rule, &mut |progress| {
+            .train_epoch(&data.train, &order, &rule, &mut |progress| {
                 watch(Event::Progress { epoch, progress })
             })
             .map_err(ended)?;
         let seconds = start.elapsed().as_secs_f64();
-        let test = engine.evaluate(&data.test).map_err(ended)?;
         let state = engine.state();
+        let judged = [Some(&data.test), validation.as_ref()];
+        let [test, validation] = judge(engine, &rule, &state, judged).map_err(ended)?;
+        let test = test.unwrap_or_default();
+        let lr = rule.lr(state.steps.saturating_sub(1));
         // The last step may have diverged, which no batch of the epoch shows any more.
+        let weights = rule.weights(&state);
         if !test.loss_sum.is_finite() || !state.parameters.iter().all(|p| p.is_finite()) {
             return Err(ended(EngineError::NotFinite {
-                step: order.len().div_ceil(options.rule.batch_size),
+                step: order.len().div_ceil(rule.batch_size),
                 loss: test.loss(),
-                lr: options.rule.optimiser.lr,
+                lr,
             }));
         }
         let record = EpochRecord {
@@ -142,14 +153,49 @@ pub fn train(
             seconds,
             train,
             test,
-            validation: None,
-            lr: options.rule.optimiser.lr,
+            validation,
+            lr,
         };
+        let improved = validation.filter(|now| best.is_none_or(|(_, best)| now.better_than(&best)));
+        if let Some(validation) = improved {
+            best = Some((epoch, validation));
+        }
         history.push(record);
-        let (record, state) = (&record, &state);
-        if watch(Event::Epoch { record, state }).is_break() && epoch < options.epochs {
+        let event = Event::Epoch {
+            record: &record,
+            state: &state,
+            weights,
+            best: improved.is_some(),
+        };
+        if watch(event).is_break() && epoch < recipe.epochs {
             return Err(TrainingError::Stopped { epoch: epoch + 1 });
+        }
+        let waited = best.map_or(0, |(best, _)| epoch - best);
+        if recipe.patience.is_some_and(|patience| waited >= patience) {
+            break;
         }
     }
     Ok(history)
+}
+
+/// What the weights that `state` gives say about each of `sets`. The engine keeps the state.
+fn judge<const SETS: usize>(
+    engine: &mut dyn Engine,
+    rule: &StepRule,
+    state: &TrainingState,
+    sets: [Option<&Dataset>; SETS],
+) -> Result<[Option<Metrics>; SETS], EngineError> {
+    let averaged = rule.average.is_some();
+    if averaged {
+        let weights = rule.weights(state).to_vec();
+        engine.load(&TrainingState::from_parameters(weights))?;
+    }
+    let mut judged = [None; SETS];
+    for (metrics, set) in judged.iter_mut().zip(sets) {
+        *metrics = set.map(|set| engine.evaluate(set)).transpose()?;
+    }
+    if averaged {
+        engine.load(state)?;
+    }
+    Ok(judged)
 }

@@ -1,0 +1,580 @@
+//! `longhand train`: trains a network, shows it, and writes a run's folder.
+
+mod recipe;
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use clap::builder::PossibleValuesParser;
+
+use super::{BUILTIN, DataArgs, EngineArgs, Failure, NetworkArg, devices, open_model};
+use crate::report::{Bar, grouped, line, note, percent};
+use longhand::data::Data;
+use longhand::digest;
+use longhand::engines::{Engine, EngineKind};
+use longhand::formats::safetensors::ModelFault;
+use longhand::model::Model;
+use longhand::network::initialisation::transferred_parameters;
+use longhand::network::{Description, LayerText, Network, Preset};
+use longhand::optimisers::StepRule;
+use longhand::training::run_record::{
+    DataRecord, InitRecord, Machine, RunRecord, RunResult, Seconds, Status,
+};
+use longhand::training::{EpochRecord, Event, Recipe, RunFolder, TrainingError, run_folder, train};
+
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    data: DataArgs,
+    /// A preset (tutorial, lenet5, mlp), a text, or @FILE [default: tutorial]
+    #[arg(long, value_parser = NetworkArg::parse)]
+    network: Option<NetworkArg>,
+    #[command(flatten)]
+    engine: EngineArgs,
+    /// Begin with all settings of a recipe that has a name; other flags change them
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(Recipe::NAMES.map(|(name, _)| name)))]
+    recipe: Option<String>,
+    /// Repeat the run in this folder: its network, data, engine and settings; other flags change
+    /// them
+    #[arg(long, value_name = "RUN", conflicts_with = "recipe")]
+    like: Option<PathBuf>,
+    #[command(flatten)]
+    settings: recipe::RecipeArgs,
+    /// Begin with the weights of a safetensors file, or `builtin`; a last layer for other classes
+    /// is new
+    #[arg(long, value_name = "FILE")]
+    init: Option<PathBuf>,
+    /// The run's folder [default: the next free runs/N]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Replace the run that is in --out
+    #[arg(long, requires = "out")]
+    overwrite: bool,
+    /// Print one JSON object an epoch instead of text
+    #[arg(long)]
+    json: bool,
+    /// No bar and no messages, only the result
+    #[arg(long)]
+    quiet: bool,
+}
+
+/// Set by Ctrl-C.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// How often the curves are drawn while epochs go by; at the end they always are.
+const CURVES_EVERY: Duration = Duration::from_secs(10);
+
+pub fn run(args: &Args, started: Instant) -> Result<(), Failure> {
+    let like = match &args.like {
+        Some(folder) => Some(RunFolder::record(folder)?),
+        None => None,
+    };
+    let base = match (&like, &args.recipe) {
+        (Some(run), _) => run.recipe,
+        (None, Some(name)) => Recipe::named(name).unwrap_or_default(),
+        (None, None) => Recipe::default(),
+    };
+    let recipe = args.settings.over(base)?;
+    // A second Ctrl-C does not wait for anything.
+    ctrlc::set_handler(|| {
+        if INTERRUPTED.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+    })?;
+
+    let source = match &like {
+        Some(run) => args.data.or(&run.data),
+        None => args.data.clone(),
+    };
+    let data = source.open()?;
+    if let (Some(run), None) = (&like, &args.data.data) {
+        check_same_data(&data, run)?;
+    }
+    let init = Init::open(args, like.as_ref())?;
+    let description = description(args, like.as_ref(), init.as_ref(), &data)?;
+    let network = Network::new(&description, Some(data.train.images().shape()))?;
+    network.check_classes(data.train.classes())?;
+    let initial = match &init {
+        Some(init) => Some(init.transfer(&network, recipe.seed)?),
+        None => None,
+    };
+    let recorded = like.as_ref().map(|run| run.machine.engine.as_str());
+    let mut engine = args.engine.open_or(
+        recorded
+            .and_then(EngineKind::named)
+            .unwrap_or(EngineKind::Auto),
+        network.clone(),
+        data.normalisation.clone(),
+    )?;
+    let folder = match &args.out {
+        Some(path) => RunFolder::at(path, args.overwrite)?,
+        None => RunFolder::next(Path::new(run_folder::RUNS))?,
+    };
+
+    let (weights, init) = initial.unzip();
+    let examples = data.train.len().saturating_sub(recipe.validation);
+    let mut run = Run {
+        args,
+        started,
+        bar: Bar::new(recipe.epochs, !args.quiet),
+        record: record(&source, &data, &network, engine.as_ref(), recipe, init),
+        model: Model {
+            network,
+            normalisation: data.normalisation.clone(),
+            parameters: Vec::new(),
+            trained_on: data.name.clone(),
+        },
+        folder,
+        like,
+        rule: recipe.rule(examples),
+        drawn: started,
+        first_step: None,
+        history: Vec::new(),
+        best: None,
+        failure: None,
+    };
+    run.begin()?;
+    let result = train(engine.as_mut(), &data, &recipe, weights, &mut |event| {
+        run.watch(&event)
+    });
+    run.bar.clear();
+    run.end(result)
+}
+
+/// The network's layers: as asked for, as in the run to repeat, as in the first weights, or the
+/// default; a preset's and the first weights' last layer with one output a class.
+fn description(
+    args: &Args,
+    like: Option<&RunRecord>,
+    init: Option<&Init>,
+    data: &Data,
+) -> Result<Description, Failure> {
+    let classes = data.train.classes();
+    if let Some(network) = &args.network {
+        return network.description(classes);
+    }
+    if let Some(run) = like {
+        return Ok(run.network.parse()?);
+    }
+    let Some(init) = init else {
+        let [default, ..] = Preset::ALL;
+        return Ok(default.description(classes));
+    };
+    let mut description = init.model.network.description().clone();
+    if let Some(LayerText::Linear { out_features }) = description.layers.last_mut() {
+        *out_features = classes;
+    }
+    Ok(description)
+}
+
+/// Data that have changed since a run cannot repeat it.
+fn check_same_data(data: &Data, run: &RunRecord) -> Result<(), Failure> {
+    for (now, then) in data.files.iter().zip(&run.data.files) {
+        if now.md5 != then.md5 {
+            let message = format!(
+                "{} is not what that run learned from (MD5 {}, then {}); to train on it all the same, name its folder with --data",
+                now.name, now.md5, then.md5
+            );
+            return Err(Failure::Failed(message.into()));
+        }
+    }
+    Ok(())
+}
+
+/// The weights that training begins with.
+struct Init {
+    /// Their file's full path, or [`BUILTIN`].
+    path: PathBuf,
+    model: Model,
+    weights_sha256: String,
+}
+
+impl Init {
+    /// Those of `--init`, or else of the run to repeat, if it had any.
+    fn open(args: &Args, like: Option<&RunRecord>) -> Result<Option<Self>, Failure> {
+        let recorded = like.and_then(|run| run.init.as_ref());
+        let path = match (&args.init, recorded) {
+            (Some(path), _) if path.as_os_str() == BUILTIN => path.clone(),
+            (Some(path), _) => std::path::absolute(path)?,
+            (None, Some(init)) => init.model.clone().into(),
+            (None, None) => return Ok(None),
+        };
+        let asked = match &args.network {
+            Some(NetworkArg::Preset(_)) | None => None,
+            Some(other) => Some(other.description(0)?),
+        };
+        // A file that says its network says it itself: only bare weights need to be told.
+        let model = open_model(&path, None).or_else(|error| match &asked {
+            Some(asked) if matches!(error.fault, ModelFault::NoNetwork) => {
+                open_model(&path, Some(asked))
+            }
+            _ => Err(error),
+        })?;
+        let weights_sha256 = digest::sha256(&model.parameters);
+        if let (None, Some(init)) = (&args.init, recorded)
+            && init.weights_sha256 != weights_sha256
+        {
+            let message = format!(
+                "{}: not the weights that run began with (SHA-256 {weights_sha256}, then {})",
+                path.display(),
+                init.weights_sha256
+            );
+            return Err(Failure::Failed(message.into()));
+        }
+        Ok(Some(Self {
+            path,
+            model,
+            weights_sha256,
+        }))
+    }
+
+    /// The first weights of `network`, and what to say of them.
+    fn transfer(&self, network: &Network, seed: u64) -> Result<(Vec<f32>, InitRecord), Failure> {
+        let Model {
+            network: from,
+            parameters,
+            ..
+        } = &self.model;
+        let (weights, drawn) =
+            transferred_parameters(network, seed, from, parameters).map_err(|error| {
+                let message = format!("{}: {error}", self.path.display());
+                Failure::Failed(message.into())
+            })?;
+        let record = InitRecord {
+            model: self.path.to_string_lossy().into_owned(),
+            weights_sha256: self.weights_sha256.clone(),
+            drawn,
+        };
+        Ok((weights, record))
+    }
+}
+
+/// `run.json` before the first step.
+fn record(
+    source: &DataArgs,
+    data: &Data,
+    network: &Network,
+    engine: &dyn Engine,
+    recipe: Recipe,
+    init: Option<InitRecord>,
+) -> RunRecord {
+    let full = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+    RunRecord {
+        longhand: env!("CARGO_PKG_VERSION").to_owned(),
+        command: std::env::args_os()
+            .map(|argument| argument.to_string_lossy().into_owned())
+            .collect(),
+        status: Status::Running,
+        started: jiff::Timestamp::now().to_string(),
+        ended: None,
+        machine: Machine {
+            cpu: devices::cpu_name(),
+            engine: engine.name().to_owned(),
+            threads: engine.threads(),
+        },
+        data: DataRecord {
+            name: data.name.clone(),
+            folder: (source.data.as_ref()).map(|path| full(path).to_string_lossy().into_owned()),
+            prefix: source.prefix.clone(),
+            train_images: data.train.len(),
+            test_images: data.test.len(),
+            classes: data.train.classes(),
+            mean: data.normalisation.mean().to_vec(),
+            deviation: data.normalisation.deviation().to_vec(),
+            files: data.files.clone(),
+        },
+        network: network.to_string(),
+        parameters: network.parameter_count(),
+        init,
+        recipe,
+        seconds: None,
+        result: None,
+    }
+}
+
+/// A run under way: what is shown of it, and what is written.
+struct Run<'a> {
+    args: &'a Args,
+    started: Instant,
+    bar: Bar,
+    /// The weights of the last epoch.
+    model: Model,
+    folder: RunFolder,
+    /// `run.json`.
+    record: RunRecord,
+    /// The run that is being repeated.
+    like: Option<RunRecord>,
+    /// What every step does, which knows the learning rates.
+    rule: StepRule,
+    /// When the curves were drawn last.
+    drawn: Instant,
+    /// Seconds from the program's start to the end of the first step.
+    first_step: Option<f64>,
+    history: Vec<EpochRecord>,
+    /// The best epoch by its validation.
+    best: Option<EpochRecord>,
+    /// Why `watch` stopped training, if not for Ctrl-C.
+    failure: Option<Failure>,
+}
+
+impl Run<'_> {
+    /// Writes `run.json` before anything is computed, so that a folder that cannot be written is
+    /// known at once.
+    fn begin(&self) -> Result<(), Failure> {
+        let RunRecord {
+            data,
+            machine,
+            recipe,
+            init,
+            ..
+        } = &self.record;
+        if !self.args.quiet {
+            let held_out = match recipe.validation {
+                0 => String::new(),
+                n => format!(" ({} held out)", grouped(n as u64)),
+            };
+            note(format_args!(
+                "{}: {} training images{held_out}, {} test images, {} classes",
+                data.name,
+                grouped(data.train_images as u64),
+                grouped(data.test_images as u64),
+                data.classes
+            ));
+            note(format_args!("network: {}", self.model.network));
+            if let Some(init) = init {
+                let drawn = match &init.drawn[..] {
+                    [] => String::new(),
+                    names => format!("; drawn anew: {}", names.join(", ")),
+                };
+                note(format_args!("first weights: {}{drawn}", init.model));
+            }
+            let threads = match machine.threads {
+                1 => "1 thread".to_owned(),
+                threads => format!("{threads} threads"),
+            };
+            note(format_args!(
+                "{} parameters, engine {}, {threads}",
+                grouped(self.record.parameters as u64),
+                machine.engine,
+            ));
+        }
+        Ok(self.folder.save_run(&self.record)?)
+    }
+
+    /// Shows and saves what training says, and stops it if that fails or Ctrl-C was pressed.
+    fn watch(&mut self, event: &Event) -> ControlFlow<()> {
+        match event {
+            Event::Progress { epoch, progress } => {
+                let since = self.started.elapsed().as_secs_f64();
+                self.first_step.get_or_insert(since);
+                self.bar.update(*epoch, progress);
+            }
+            Event::Epoch {
+                record,
+                weights,
+                best,
+                ..
+            } => {
+                self.history.push(**record);
+                self.model.parameters = weights.to_vec();
+                if *best {
+                    self.best = Some(**record);
+                }
+                if let Err(failure) = self.epoch(record, *best) {
+                    self.failure = Some(failure);
+                    return ControlFlow::Break(());
+                }
+            }
+        }
+        if INTERRUPTED.load(Ordering::Relaxed) {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    }
+
+    fn epoch(&mut self, record: &EpochRecord, best: bool) -> Result<(), Failure> {
+        self.folder.save_epoch(&self.model, best, &self.history)?;
+        if self.history.len() == 1 {
+            // An older run that was in the folder is gone only now.
+            self.folder.save_run(&self.record)?;
+        }
+        if self.drawn.elapsed() >= CURVES_EVERY {
+            self.draw_curves()?;
+        }
+        if self.args.json {
+            let row = serde_json::to_string(&record.row())?;
+            self.bar.suspend(|| line(format_args!("{row}")))?;
+        } else if !self.args.quiet {
+            let rate = record.train.examples as f64 / record.seconds;
+            let judged = [
+                ("train", Some(record.train)),
+                ("validation", record.validation),
+                ("test", Some(record.test)),
+            ];
+            let judged = judged.iter().filter_map(|(name, metrics)| {
+                let metrics = metrics.as_ref()?;
+                let (loss, accuracy) = (metrics.loss(), percent(metrics.accuracy()));
+                Some(format!("{name}: loss {loss:.4}, accuracy {accuracy}  "))
+            });
+            let text = format!(
+                "epoch {}/{}  {}{:.2} s, {} images/s",
+                record.epoch,
+                self.record.recipe.epochs,
+                judged.collect::<String>(),
+                record.seconds,
+                grouped(rate as u64),
+            );
+            self.bar.suspend(|| line(format_args!("{text}")))?;
+        }
+        Ok(())
+    }
+
+    /// Draws the history as it is.
+    fn draw_curves(&mut self) -> Result<(), Failure> {
+        self.drawn = Instant::now();
+        Ok(())
+    }
+
+    /// Completes `run.json` and says how training ended.
+    fn end(mut self, result: Result<Vec<EpochRecord>, TrainingError>) -> Result<(), Failure> {
+        let failure = match (result, self.failure.take()) {
+            (Ok(_), None) => None,
+            (_, Some(failure)) => Some((Status::Failed, failure)),
+            (Err(TrainingError::Stopped { epoch }), None) => {
+                let message = format!("interrupted in epoch {epoch}: {}", self.kept());
+                Some((Status::Interrupted, Failure::Interrupted(message)))
+            }
+            (Err(error), None) => {
+                let message = format!("{error}. {}", capitalised(&self.kept()));
+                Some((Status::Failed, Failure::Failed(message.into())))
+            }
+        };
+        let drawn = match self.history.is_empty() {
+            true => Ok(()),
+            false => self.draw_curves(),
+        };
+        let seconds = Seconds {
+            start_to_first_step: self.first_step,
+            training: self.history.iter().map(|record| record.seconds).sum(),
+            total: self.started.elapsed().as_secs_f64(),
+        };
+        let hash = digest::sha256(&self.model.parameters);
+        self.record.status = failure
+            .as_ref()
+            .map_or(Status::Finished, |(status, _)| *status);
+        self.record.ended = Some(jiff::Timestamp::now().to_string());
+        self.record.seconds = Some(seconds);
+        let last = self.history.last().copied();
+        self.record.result = last.map(|last| RunResult {
+            last: last.row(),
+            weights_sha256: hash.clone(),
+            best: self.best.map(|best| best.row()),
+        });
+        let written = self.folder.save_run(&self.record);
+        if let Some((_, failure)) = failure {
+            return Err(failure);
+        }
+        drawn?;
+        written?;
+        match last {
+            Some(last) if !self.args.json => self.say_result(&last, &hash, seconds),
+            _ => Ok(()),
+        }
+    }
+
+    fn say_result(&self, last: &EpochRecord, hash: &str, seconds: Seconds) -> Result<(), Failure> {
+        let epochs = self.record.recipe.epochs;
+        if let (Some(patience), true) = (self.record.recipe.patience, last.epoch < epochs) {
+            line(format_args!(
+                "stopped after epoch {} of {epochs}: no better validation in {patience}",
+                last.epoch
+            ))?;
+        }
+        line(format_args!(
+            "test accuracy {} after {} epoch{}, {:.2} s of training, {:.2} s in all",
+            percent(last.test.accuracy()),
+            last.epoch,
+            if last.epoch == 1 { "" } else { "s" },
+            seconds.training,
+            seconds.total,
+        ))?;
+        if let Some(best) = &self.best
+            && let Some(validation) = best.validation
+        {
+            line(format_args!(
+                "best by validation: epoch {}, validation accuracy {}, test accuracy {}",
+                best.epoch,
+                percent(validation.accuracy()),
+                percent(best.test.accuracy()),
+            ))?;
+        }
+        line(format_args!("weights SHA-256 {hash}"))?;
+        self.say_repeated(hash)?;
+        line(format_args!(
+            "{}: {}",
+            self.folder.path().display(),
+            self.folder.files().join(", ")
+        ))?;
+        Ok(())
+    }
+
+    /// Says whether a repeated run gave the same weights, if nothing that bears on them differs.
+    fn say_repeated(&self, hash: &str) -> Result<(), Failure> {
+        let Some((folder, like)) = self.args.like.as_ref().zip(self.like.as_ref()) else {
+            return Ok(());
+        };
+        let what = |run: &RunRecord| {
+            let md5s = run.data.files.iter().map(|file| file.md5.clone());
+            (
+                run.network.clone(),
+                run.recipe,
+                run.machine.engine.clone(),
+                run.init.as_ref().map(|init| init.weights_sha256.clone()),
+                md5s.collect::<Vec<_>>(),
+            )
+        };
+        let Some(result) = &like.result else {
+            return Ok(());
+        };
+        if what(like) != what(&self.record) || like.status != Status::Finished {
+            return Ok(());
+        }
+        let folder = folder.display();
+        if result.weights_sha256 == hash {
+            line(format_args!("the same weights as {folder}, bit for bit"))?;
+        } else {
+            line(format_args!(
+                "other weights than {folder} ({}): that was longhand {} on {}",
+                result.weights_sha256, like.longhand, like.machine.cpu
+            ))?;
+        }
+        Ok(())
+    }
+
+    /// What is left of a run that did not end.
+    fn kept(&self) -> String {
+        match self.history.last() {
+            Some(last) => format!(
+                "the weights after epoch {} are in {}",
+                last.epoch,
+                self.folder.model().display()
+            ),
+            None if self.folder.has_old_run() => format!(
+                "no epoch was done; the run that was in {} is still there",
+                self.folder.path().display()
+            ),
+            None => "no epoch was done, so there are no weights yet".to_owned(),
+        }
+    }
+}
+
+fn capitalised(text: &str) -> String {
+    let mut characters = text.chars();
+    match characters.next() {
+        Some(first) => first.to_uppercase().collect::<String>() + characters.as_str(),
+        None => String::new(),
+    }
+}
