@@ -1,16 +1,18 @@
-"""Trains the tutorial's network with all defaults for several seeds, and prints the mean of the
-test accuracies, the longest start and the largest memory.
+"""Trains the tutorial's network for several seeds, and prints the mean of the test accuracies, the
+longest start and the largest memory.
 
     cargo build --release
-    python scripts/accuracy.py [--seeds 10]
+    python scripts/accuracy.py [--seeds 10] [--flags "--recipe one-cycle"]
 
-PyTorch reaches 98.63 % with these settings (mean of 16 seeds, standard deviation 0.19).
+Without flags all settings are the tutorial's, with which PyTorch reaches 98.63 % (mean of 16 seeds,
+standard deviation 0.19).
 """
 
 import argparse
 import json
 import pathlib
 import resource
+import shlex
 import statistics
 import subprocess
 import tempfile
@@ -18,10 +20,11 @@ import tempfile
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
-def train(program, seed):
+def train(program, flags, seed):
     """Test accuracy in per cent, and the seconds from the program's start to its first step."""
     with tempfile.TemporaryDirectory() as folder:
         command = [program, "train", "--seed", str(seed), "--quiet", "--out", f"{folder}/run"]
+        command += shlex.split(flags)
         subprocess.run(command, check=True, capture_output=True)
         run = json.loads(pathlib.Path(folder, "run", "run.json").read_text())
     return 100 * run["result"]["test_accuracy"], run["seconds"]["start_to_first_step"]
@@ -31,11 +34,12 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--program", default=str(ROOT / "target/release/longhand"))
+    parser.add_argument("--flags", default="")
     arguments = parser.parse_args()
 
     accuracies, starts = [], []
     for seed in range(arguments.seeds):
-        accuracy, start = train(arguments.program, seed)
+        accuracy, start = train(arguments.program, arguments.flags, seed)
         accuracies.append(accuracy)
         starts.append(start)
         print(f"seed {seed}: {accuracy:.2f} %", flush=True)

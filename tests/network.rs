@@ -50,6 +50,7 @@ fn layers(
         window.prop_map(|window| LayerText::MaxPool2d { window }),
         Just(LayerText::Flatten),
         size.prop_map(|out_features| LayerText::Linear { out_features }),
+        (0.0..1.0).prop_map(|p| LayerText::Dropout { p }),
     ];
     vec(layer, 0..8)
 }
@@ -209,7 +210,12 @@ fn each_text_that_is_no_network_says_which_layer_and_why() {
     let too_big_input = format!("input 1x1x{too_big}");
     let too_big_linear = format!("linear {too_big}");
 
-    let cases: [(&str, usize, &str, TextFault); 37] = [
+    let share = |text: &str| TextFault::Share(text.to_owned());
+
+    let cases: [(&str, usize, &str, TextFault); 40] = [
+        ("dropout", 1, "dropout", usage("dropout P")),
+        ("relu, dropout half", 2, "dropout half", share("half")),
+        ("dropout 0.5 0.5", 1, "dropout 0.5 0.5", usage("dropout P")),
         ("relu, softmax 3", 2, "softmax 3", unknown("softmax")),
         ("Relu", 1, "Relu", unknown("Relu")),
         ("relu relu", 1, "relu relu", usage("relu")),
@@ -370,7 +376,10 @@ fn each_layer_that_does_not_fit_says_why() {
     let weight = Misfit::TooLarge("weight");
     let features = "flatten, ";
 
-    let cases: [(&str, String, Misfit); 31] = [
+    let cases: [(&str, String, Misfit); 34] = [
+        ("", "dropout 1".into(), Misfit::Probability(1.0)),
+        ("", "dropout -0.1".into(), Misfit::Probability(-0.1)),
+        ("", "dropout inf".into(), Misfit::Probability(f64::INFINITY)),
         (
             "",
             "conv2d 0 5".into(),
