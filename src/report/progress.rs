@@ -11,6 +11,8 @@ use longhand::engines::Progress;
 pub struct Bar {
     bar: ProgressBar,
     epochs: u32,
+    /// Lines above the bar, which go with it.
+    above: String,
     epoch: u32,
     /// When the epoch began.
     began: Instant,
@@ -30,6 +32,7 @@ impl Bar {
         Self {
             bar: ProgressBar::with_draw_target(Some(1), target).with_style(style),
             epochs,
+            above: String::new(),
             epoch: 0,
             began: Instant::now(),
         }
@@ -44,7 +47,7 @@ impl Bar {
         if epoch != self.epoch {
             self.epoch = epoch;
             self.began = Instant::now();
-            let prefix = format!("epoch {epoch}/{}", self.epochs);
+            let prefix = format!("{}epoch {epoch}/{}", self.above, self.epochs);
             self.bar.set_prefix(prefix);
             self.bar.set_length(progress.of as u64);
         }
@@ -68,6 +71,16 @@ impl Bar {
         }
         self.bar.set_message(message);
         self.bar.set_position(metrics.examples as u64);
+    }
+
+    /// Whether anything of it can be seen.
+    pub fn is_hidden(&self) -> bool {
+        self.bar.is_hidden()
+    }
+
+    /// Shows `lines` above the bar, from the next epoch on.
+    pub fn set_above(&mut self, lines: &str) {
+        self.above = format!("{lines}\n");
     }
 
     /// Writes something else without disturbing the bar.
