@@ -1,6 +1,8 @@
-//! What people see: lines, numbers, the progress bar, the confusion matrix.
+//! What people see: lines, numbers, the progress bar, the confusion matrix, images.
 
+pub mod blocks;
 mod confusion;
+pub mod grid;
 mod progress;
 
 use std::fmt;
@@ -26,8 +28,24 @@ pub fn note(text: fmt::Arguments) {
 /// Whether the terminal may be drawn upon: stderr is one, and `NO_COLOR` is unset or empty
 /// (no-color.org).
 pub fn may_draw() -> bool {
-    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    io::stderr().is_terminal() && !no_color
+    io::stderr().is_terminal() && !no_color()
+}
+
+/// Whether stdout may have colour: it is a terminal or `CLICOLOR_FORCE` says so, and `NO_COLOR`
+/// is unset or empty, as clap decides for its help.
+pub fn may_colour() -> bool {
+    let forced = std::env::var_os("CLICOLOR_FORCE").is_some_and(|value| value != "0");
+    (io::stdout().is_terminal() || forced) && !no_color()
+}
+
+fn no_color() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+}
+
+/// The columns of the terminal that stdout is, or 80 where it is none.
+pub fn terminal_width() -> usize {
+    let size = terminal_size::terminal_size_of(io::stdout());
+    size.map_or(80, |(width, _)| usize::from(width.0))
 }
 
 /// A whole number with commas: 60,000.
@@ -41,6 +59,22 @@ pub fn grouped(number: u64) -> String {
         grouped.push(digit);
     }
     grouped
+}
+
+/// A number of bytes in the unit that suits it: 87.4 kB. Units are powers of 1000.
+pub fn bytes(number: u64) -> String {
+    const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
+    if number < 1000 {
+        return format!("{number} B");
+    }
+    let mut size = number as f64 / 1e3;
+    let mut units = UNITS.into_iter().peekable();
+    // 999.95 would be rounded to 1000.0.
+    while size >= 999.95 && units.len() > 1 {
+        size /= 1e3;
+        units.next();
+    }
+    format!("{size:.1} {}", units.next().unwrap_or_default())
 }
 
 /// A share as per cent: 98.63 %.
