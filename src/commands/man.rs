@@ -33,7 +33,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         }
     };
     let mut page = Vec::new();
-    Man::new(command).render(&mut page)?;
+    let program = concat!("longhand ", env!("CARGO_PKG_VERSION"));
+    Man::new(command).source(program).render(&mut page)?;
     line(format_args!("{}", String::from_utf8(page)?.trim_end()))?;
     Ok(())
 }
