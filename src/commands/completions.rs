@@ -9,7 +9,7 @@ use crate::report::line;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// The shell, as in: longhand completions bash > ~/.local/share/bash-completion/completions/longhand
+    /// The shell, as in: eval "$(longhand completions bash)"
     shell: Shell,
 }
 
