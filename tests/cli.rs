@@ -702,7 +702,7 @@ fn summary_shows_the_memory_of_a_training_step() {
         .stdout(contains(" 31,744 bytes    31.7 kB\n").count(2))
         .stdout(contains(" 64,640 bytes    64.6 kB\n"));
     summary("--batch-size 1000").stdout(contains(" 1,985,152 bytes     2.0 MB\n"));
-    // The largest batch and network are counted without overflow.
+    // The largest batch of large images is counted without overflow.
     let largest = "summary --batch-size 4294967295 --json --network @large";
     fs::write(place.path("large"), "input 1x8000x8000, flatten").unwrap();
     let total = 4 * 2 * 2 * 64_000_000 * 4_294_967_295_u64;
