@@ -202,6 +202,23 @@ fn devices_lists_every_engine_and_the_processor() {
 }
 
 #[test]
+fn devices_json_is_one_object() {
+    let assert = Place::new().succeeds("devices --json").stderr("");
+    let devices: Value = serde_json::from_str(&stdout(&assert)).unwrap();
+    let engines = devices["engines"].as_array().unwrap();
+    assert_eq!(engines.len(), EngineKind::ALL.len());
+    for (engine, kind) in engines.iter().zip(EngineKind::ALL) {
+        assert_eq!(engine["name"], kind.name());
+        assert_eq!(engine["about"], kind.about());
+    }
+    let threads = std::thread::available_parallelism().unwrap();
+    assert_eq!(devices["cpu"]["threads"], threads.get());
+    assert!(!devices["cpu"]["name"].as_str().unwrap().is_empty());
+    assert!(devices["cpu"]["features"].is_array());
+    assert!(devices["gpus"].is_array());
+}
+
+#[test]
 fn gradcheck_finds_every_gradient_right() {
     let place = Place::new();
     let tensors = ["conv1.0.weight", "conv2.0.bias", "fc.1.bias"];
@@ -224,6 +241,268 @@ fn gradcheck_finds_every_gradient_right() {
 }
 
 #[test]
+fn gradcheck_json_is_one_object() {
+    let line = "gradcheck --network @net --seed 3 --engine reference --json";
+    let assert = Place::new().succeeds(line).stderr("");
+    let result: Value = serde_json::from_str(&stdout(&assert)).unwrap();
+    assert_eq!(result["network"], NETWORK);
+    assert_eq!(result["seed"], 3);
+    assert_eq!(result["engine"], "reference");
+    assert_eq!(result["right"], true);
+    for table in ["finite_differences", "against_reference"] {
+        let table = &result[table];
+        let tensors = table["tensors"].as_array().unwrap();
+        let weight = tensors.iter().find(|tensor| tensor["name"] == "4.weight");
+        assert!(weight.unwrap()["compared"].as_u64().unwrap() > 0);
+        for tensor in tensors {
+            assert_eq!(tensor["right"], true);
+            assert!(tensor["error"].as_f64().unwrap() <= table["tolerance"].as_f64().unwrap());
+        }
+    }
+}
+
+#[test]
+fn show_prints_captions_and_images_side_by_side() {
+    let place = Place::new();
+    let assert = place.succeeds("show --data data --count 9").stderr("");
+    let text = stdout(&assert);
+    let lines: Vec<&str> = text.lines().collect();
+    // Eight images of eight columns, with two between them, fit in 80.
+    let captions: Vec<String> = (0..9).map(|n| format!("#{n}: {}", n % 4)).collect();
+    let first: Vec<&str> = lines[0].split_whitespace().collect();
+    assert_eq!(first.join(" "), captions[..8].join(" "));
+    // Four lines of two rows each, then an empty one before the next row of images.
+    assert_eq!(lines[5], "");
+    assert_eq!(lines[6], captions[8]);
+    assert_eq!(lines.len(), 6 + 5);
+    // Image n has its light bar on line n % 4: the bar's line has the most ink.
+    let ink = |line: usize, image: usize| {
+        let cell = lines[1 + line].chars().skip(10 * image).take(8);
+        let level = |c| " .:-=+*#%@".find(c).unwrap();
+        cell.map(level).sum::<usize>()
+    };
+    for image in 0..8 {
+        let brightest = (0..4).max_by_key(|&line| ink(line, image));
+        assert_eq!(brightest, Some(image % 4), "{text}");
+    }
+}
+
+#[test]
+fn show_json_is_one_object_an_image_with_its_pixels() {
+    let place = Place::new();
+    let show = |flags: &str| -> Vec<Value> {
+        let assert = place.succeeds(&format!("show --data data --json {flags}"));
+        let text = stdout(&assert);
+        let objects = text.lines().map(|line| serde_json::from_str(line).unwrap());
+        objects.collect()
+    };
+    let indices = |objects: &[Value]| -> Vec<u64> {
+        let indices = objects.iter().map(|o| o["index"].as_u64().unwrap());
+        indices.collect()
+    };
+    assert_eq!(indices(&show("")), (0..12).collect::<Vec<_>>());
+    assert_eq!(indices(&show("--start 198")), [198, 199]);
+    assert_eq!(indices(&show("--start 5 --count 2")), [5, 6]);
+    // The start counts all images, whatever their class.
+    let class = show("--start 6 --count 3 --class 1");
+    assert_eq!(indices(&class), [9, 13, 17]);
+    assert!(class.iter().all(|object| object["label"] == 1));
+
+    for (split, first) in [("train", 0), ("test", 200)] {
+        let objects = show(&format!("--split {split} --start 3 --count 1"));
+        let [object] = &objects[..] else {
+            panic!("one object, not {objects:?}");
+        };
+        assert_eq!(object.as_object().unwrap().len(), 4);
+        assert_eq!(object["index"], 3);
+        assert_eq!(object["label"], (first + 3) % 4);
+        assert_eq!(object["split"], split);
+        let planes: Vec<Vec<Vec<u8>>> = serde_json::from_value(object["pixels"].clone()).unwrap();
+        assert_eq!(planes.len(), 1);
+        assert_eq!(planes[0].len(), 8);
+        assert_eq!(planes[0].concat(), pixels(first + 3));
+    }
+}
+
+#[test]
+fn show_out_writes_a_picture_instead() {
+    let place = Place::new();
+    let show = |flags: &str| {
+        place.succeeds(&format!("show --data data --out grid.png {flags}"));
+        image::open(place.path("grid.png")).unwrap().to_luma8()
+    };
+    let one = show("--count 1");
+    let four = show("--count 4");
+    assert!(four.width() > one.width() && four.height() > one.height());
+    assert_ne!(show("--count 1 --start 1"), one);
+    place
+        .succeeds("show --data data --count 1 --out one.png")
+        .stdout("one.png: 1 image\n");
+    place
+        .succeeds("show --data data --split test --class 3 --out all.png")
+        .stdout("all.png: 12 images\n");
+    place.fails(
+        1,
+        "show --data data --out nowhere/grid.png",
+        &["error: nowhere/grid.png: "],
+    );
+}
+
+#[test]
+fn show_says_why_there_is_nothing_to_show() {
+    let place = Place::new();
+    place.write_data("prefixed", "mine-");
+    place.succeeds("show --data prefixed --prefix mine");
+    for (flags, message) in [
+        ("--start 200", "--start 200: the train images are 0 to 199"),
+        (
+            "--split test --start 50",
+            "--start 50: the test images are 0 to 49",
+        ),
+        ("--class 4", "--class 4: the classes are 0 to 3"),
+        (
+            "--start 198 --class 1",
+            "no train image from 198 on is of class 1",
+        ),
+        ("--prefix mine", "mine-train-images-idx3-ubyte"),
+    ] {
+        place.fails(1, &format!("show --data data {flags}"), &[message]);
+    }
+}
+
+#[test]
+fn summary_shows_the_memory_of_a_training_step() {
+    let place = Place::new();
+    let summary = |flags: &str| place.succeeds(&format!("summary --network @net {flags}"));
+    // 96 parameters, and 248 pixels and activations an image; 4 bytes each.
+    for (flags, images, activations, total) in [
+        ("", 32, 31_744, 64_640),
+        ("--batch-size 1000", 1000, 992_000, 1_985_152),
+    ] {
+        let memory = summary_json(&summary(&format!("{flags} --json")))["memory"].clone();
+        let expected = serde_json::json!({
+            "batch_size": images,
+            "parameters": 384,
+            "gradients": 384,
+            "velocity": 384,
+            "activations": activations,
+            "activation_gradients": activations,
+            "total": total,
+        });
+        assert_eq!(memory, expected);
+    }
+    summary("")
+        .stdout(contains("batch size 32,"))
+        .stdout(contains(" 384 bytes      384 B\n").count(3))
+        .stdout(contains(" 31,744 bytes    31.7 kB\n").count(2))
+        .stdout(contains(" 64,640 bytes    64.6 kB\n"));
+    summary("--batch-size 1000").stdout(contains(" 1,985,152 bytes     2.0 MB\n"));
+    // The largest batch of large images is counted without overflow.
+    let largest = "summary --batch-size 4294967295 --json --network @large";
+    fs::write(place.path("large"), "input 1x8000x8000, flatten").unwrap();
+    let total = 4 * 2 * 2 * 64_000_000 * 4_294_967_295_u64;
+    assert_eq!(
+        summary_json(&place.succeeds(largest))["memory"]["total"],
+        total
+    );
+}
+
+fn summary_json(assert: &Assert) -> Value {
+    serde_json::from_str(&stdout(assert)).unwrap()
+}
+
+#[test]
+fn summary_json_is_the_table() {
+    let place = Place::new();
+    let table = summary_json(&place.succeeds("summary --json"));
+    assert_eq!(table["input"], serde_json::json!([1, 28, 28]));
+    let layers = table["layers"].as_array().unwrap();
+    assert_eq!(layers.len(), 9);
+    assert_eq!(
+        layers[3],
+        serde_json::json!({
+            "layer": "conv2d 20 5",
+            "name": "conv2.0",
+            "output": [20, 8, 8],
+            "parameters": 5020,
+            "forward_flops": 640_000,
+            "backward_flops": 1_280_000,
+        })
+    );
+    for what in ["parameters", "forward_flops", "backward_flops"] {
+        let sum: u64 = layers.iter().map(|l| l[what].as_u64().unwrap()).sum();
+        assert_eq!(table[what], sum, "{what}");
+    }
+    assert_eq!(table["parameters"], 21_840);
+    let names: Vec<Value> = summary_json(&place.succeeds("summary --json --network mlp"))["layers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|layer| layer["name"].clone())
+        .collect();
+    assert_eq!(names, ["0", "1", "2", "3"]);
+}
+
+#[test]
+fn summary_pytorch_is_a_program_with_the_models_network_and_normalisation() {
+    let place = Place::new();
+    place
+        .succeeds("summary --pytorch")
+        .stdout(contains(
+            "        conv1=nn.Sequential(\n            nn.Conv2d(1, 10, 5),",
+        ))
+        .stdout(contains("MEAN = [0.1307]\nDEVIATION = [0.3081]\n"))
+        .stdout(predicates::str::ends_with("    main(*sys.argv[1:])\n"));
+    place
+        .succeeds("summary --pytorch --network mlp")
+        .stdout(contains("        nn.Linear(784, 128),"));
+
+    place.train("--out run");
+    let model = Model::open(&place.path("run/model.safetensors"), None).unwrap();
+    let [mean, deviation] = [model.normalisation.mean(), model.normalisation.deviation()];
+    place
+        .succeeds("summary --pytorch --model run/model.safetensors")
+        .stdout(predicates::str::starts_with(format!("\"\"\"{NETWORK}\n")))
+        .stdout(contains(format!(
+            "MEAN = {mean:?}\nDEVIATION = {deviation:?}\n"
+        )));
+}
+
+#[test]
+fn completions_are_scripts_for_each_shell() {
+    let place = Place::new();
+    for (shell, word) in [
+        ("bash", "complete -F _longhand"),
+        ("zsh", "#compdef longhand"),
+        ("fish", "complete -c longhand"),
+        ("powershell", "Register-ArgumentCompleter"),
+    ] {
+        place
+            .succeeds(&format!("completions {shell}"))
+            .stderr("")
+            .stdout(contains(word))
+            .stdout(contains("weight-decay"));
+    }
+    place.fails(2, "completions tcsh", &["'tcsh'", "bash", "powershell"]);
+    place.fails(2, "completions", &["<SHELL>"]);
+}
+
+#[test]
+fn man_is_the_programs_page_or_a_commands() {
+    let place = Place::new();
+    place
+        .succeeds("man")
+        .stdout(contains(".TH longhand 1"))
+        .stdout(contains("gradcheck"));
+    place
+        .succeeds("man train")
+        .stdout(contains(".TH longhand-train 1"))
+        .stdout(contains("\\fBlonghand train\\fR"))
+        .stdout(contains("weight\\-decay"));
+    place.fails(2, "man teach", &["`teach`", "train, test, predict"]);
+}
+
+#[test]
 fn help_names_every_command_and_every_flag_of_train() {
     let place = Place::new();
     let mut help = place.succeeds("--help");
@@ -231,9 +510,12 @@ fn help_names_every_command_and_every_flag_of_train() {
         "train",
         "test",
         "predict",
+        "show",
         "summary",
         "devices",
         "gradcheck",
+        "completions",
+        "man",
     ];
     for command in commands {
         help = help.stdout(contains(format!("\n  {command} ")));
@@ -429,6 +711,17 @@ fn wrong_usage_is_explained() {
         ("train --overwrite", &["--out"]),
         ("train --prefix emnist", &["--data"]),
         ("predict", &["<IMAGE>"]),
+        ("show --count 0", &["'0'", "--count"]),
+        ("show --start -1", &["-1"]),
+        ("show --split all", &["'all'", "train", "test"]),
+        ("show --prefix emnist", &["--data"]),
+        ("show --json --out grid.png", &["--json", "--out"]),
+        ("summary --batch-size 0", &["'0'", "--batch-size"]),
+        ("summary --pytorch --json", &["--pytorch", "--json"]),
+        (
+            "summary --pytorch --batch-size 4",
+            &["--pytorch", "--batch-size"],
+        ),
     ] {
         place.fails(2, line, words);
     }
@@ -574,7 +867,11 @@ fn a_closed_pipe_is_no_error() {
         &train,
         test,
         "summary",
+        "summary --pytorch",
         "gradcheck --network @net",
+        "show --data data --json",
+        "completions bash",
+        "man train",
         "--help",
     ] {
         let output = place.process(line).stdout(closed_pipe()).output().unwrap();
@@ -609,19 +906,37 @@ fn a_full_disk_behind_stdout_is_an_error() {
 fn output_has_escape_codes_only_where_colour_is_forced_and_not_forbidden() {
     let place = Place::new();
     let escape = || contains("\x1b");
-    for line in [&format!("{TRAIN} --epochs 2"), "test --data data", "--help"] {
+    let show = "show --data data";
+    for line in [
+        &format!("{TRAIN} --epochs 2"),
+        "test --data data",
+        show,
+        "--help",
+    ] {
         place
             .succeeds(line)
             .stdout(escape().not())
             .stderr(escape().not());
     }
-    let help = || {
-        let mut help = place.longhand("--help");
-        help.env("CLICOLOR_FORCE", "1");
-        help
+    for line in [show, "--help"] {
+        let forced = || {
+            let mut forced = place.longhand(line);
+            forced.env("CLICOLOR_FORCE", "1");
+            forced
+        };
+        forced().assert().stdout(escape());
+        forced()
+            .env("NO_COLOR", "1")
+            .assert()
+            .stdout(escape().not());
+    }
+    let colours = |term: &str| {
+        let mut forced = place.longhand(show);
+        forced.env("CLICOLOR_FORCE", "1").env("COLORTERM", term);
+        forced.assert().success()
     };
-    help().assert().stdout(escape());
-    help().env("NO_COLOR", "1").assert().stdout(escape().not());
+    colours("").stdout(contains("\x1b[38;5;"));
+    colours("truecolor").stdout(contains("\x1b[38;2;"));
 }
 
 /// `script` runs the program on a terminal of its own.
@@ -653,4 +968,32 @@ fn the_bar_is_drawn_on_a_terminal_unless_it_is_forbidden() {
         .success()
         .stdout(contains("epoch 2/2"))
         .stdout(escape().not());
+}
+
+/// `script` gives a terminal whose width `stty` sets.
+#[cfg(target_os = "linux")]
+#[test]
+fn show_draws_as_many_images_side_by_side_as_the_terminal_is_wide() {
+    let place = Place::new();
+    let captions = |columns: usize, environment: &str| {
+        let program = cargo_bin!("longhand").display();
+        let line = format!("stty rows 24 cols {columns}; {environment} {program} show --data data");
+        let output = Process::new("script")
+            .args(["-qec", &line, "/dev/null"])
+            .current_dir(place.folder.path())
+            .env("TERM", "xterm")
+            .env_remove("NO_COLOR")
+            .env_remove("COLORTERM")
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        assert!(output.status.success());
+        let text = String::from_utf8(output.stdout).unwrap();
+        let first = text.lines().next().unwrap_or_default();
+        (first.matches('#').count(), text.contains("\x1b[38;5;"))
+    };
+    assert_eq!(captions(38, ""), (4, true));
+    assert_eq!(captions(37, ""), (3, true));
+    assert_eq!(captions(5, ""), (1, true));
+    assert_eq!(captions(38, "NO_COLOR=1"), (4, false));
 }

@@ -3,17 +3,41 @@
 use super::Failure;
 use crate::report::line;
 use longhand::engines::EngineKind;
+use serde_json::json;
 
-pub fn run() -> Result<(), Failure> {
+#[derive(clap::Args)]
+pub struct Args {
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Args) -> Result<(), Failure> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let (cpu, features) = (cpu_name(), cpu_features());
+    if args.json {
+        let engines =
+            EngineKind::ALL.map(|kind| json!({"name": kind.name(), "about": kind.about()}));
+        let devices = json!({
+            "engines": engines,
+            "cpu": {"name": cpu, "threads": threads, "features": features},
+            "gpus": [],
+        });
+        line(format_args!("{devices}"))?;
+        return Ok(());
+    }
     line(format_args!("engines"))?;
     for kind in EngineKind::ALL {
         line(format_args!("  {:<10} {}", kind.name(), kind.about()))?;
     }
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
     line(format_args!("CPU"))?;
-    line(format_args!("  {}", cpu_name()))?;
+    line(format_args!("  {cpu}"))?;
     line(format_args!("  threads    {threads}"))?;
-    line(format_args!("  features   {}", cpu_features().join(" ")))?;
+    let features = match features[..] {
+        [] => "none that longhand knows".to_owned(),
+        _ => features.join(" "),
+    };
+    line(format_args!("  features   {features}"))?;
     line(format_args!("GPU"))?;
     line(format_args!(
         "  none       this build has no engine for GPUs"
@@ -56,9 +80,6 @@ fn cpu_features() -> Vec<&'static str> {
     #[cfg(target_arch = "aarch64")]
     if std::arch::is_aarch64_feature_detected!("neon") {
         features.push("neon");
-    }
-    if features.is_empty() {
-        features.push("none that longhand knows");
     }
     features
 }

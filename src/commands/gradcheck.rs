@@ -4,8 +4,9 @@
 use super::{EngineArgs, Failure, NetworkArg};
 use crate::report::{line, note};
 use longhand::data::Normalisation;
-use longhand::engines::check::{self, Case};
+use longhand::engines::check::{self, Case, TensorError};
 use longhand::network::{Network, Preset};
+use serde_json::{Value, json};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -17,6 +18,9 @@ pub struct Args {
     /// What input, weights and upstream gradient are drawn from
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    json: bool,
 }
 
 /// Central differences in f64 lose half the digits.
@@ -43,25 +47,48 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let normalisation = Normalisation::none(input[0]);
     let mut engine = args.engine.open(network.clone(), normalisation)?;
 
-    line(format_args!("{network}"))?;
-    line(format_args!(
-        "{IMAGES} random images, seed {}; the nearest kink of a ReLU or maximum is {:.1e} away",
-        args.seed, case.margin
-    ))?;
-    line(format_args!(""))?;
-    line(format_args!(
-        "gradients of the reference in f64 against finite differences"
-    ))?;
-    let mut rows = check::finite_differences(&network, &case, PLACES)?;
-    rows.push(check::cross_entropy_differences(10, 0.0, args.seed));
-    let mut failures = table(&rows, DIFFERENCES)?;
-    line(format_args!(""))?;
-    line(format_args!(
-        "output and gradients of {} in f32 against the reference in f64",
-        engine.name()
-    ))?;
-    let rows = check::against_reference(engine.as_mut(), &case)?;
-    failures += table(&rows, REFERENCE)?;
+    let mut differences = check::finite_differences(&network, &case, PLACES)?;
+    differences.push(check::cross_entropy_differences(10, 0.0, args.seed));
+    let differences = Table {
+        rows: differences,
+        tolerance: DIFFERENCES,
+    };
+    let reference = Table {
+        rows: check::against_reference(engine.as_mut(), &case)?,
+        tolerance: REFERENCE,
+    };
+    let failures = differences.failures() + reference.failures();
+
+    if args.json {
+        let result = json!({
+            "network": network.to_string(),
+            "images": IMAGES,
+            "seed": args.seed,
+            "margin": case.margin,
+            "engine": engine.name(),
+            "finite_differences": differences.json(),
+            "against_reference": reference.json(),
+            "right": failures == 0,
+        });
+        line(format_args!("{result}"))?;
+    } else {
+        line(format_args!("{network}"))?;
+        line(format_args!(
+            "{IMAGES} random images, seed {}; the nearest kink of a ReLU or maximum is {:.1e} away",
+            args.seed, case.margin
+        ))?;
+        line(format_args!(""))?;
+        line(format_args!(
+            "gradients of the reference in f64 against finite differences"
+        ))?;
+        differences.print()?;
+        line(format_args!(""))?;
+        line(format_args!(
+            "output and gradients of {} in f32 against the reference in f64",
+            engine.name()
+        ))?;
+        reference.print()?;
+    }
     if failures > 0 {
         note(format_args!("{failures} tensors are wrong"));
         return Err(Failure::Reported);
@@ -69,23 +96,48 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Prints the errors, and counts those above `tolerance`.
-fn table(rows: &[check::TensorError], tolerance: f64) -> Result<usize, Failure> {
-    let mut failures = 0;
-    for row in rows {
-        // Written so that NaN is wrong.
-        let right = row.error <= tolerance;
-        failures += usize::from(!right);
-        line(format_args!(
-            "  {:<18} {:>7} numbers  error {:>8.1e}  {}",
-            row.name,
-            row.compared,
-            row.error,
-            if right { "right" } else { "WRONG" }
-        ))?;
+/// The errors of some tensors, and the largest that is right.
+struct Table {
+    rows: Vec<TensorError>,
+    tolerance: f64,
+}
+
+impl Table {
+    /// Written so that NaN is wrong.
+    fn is_right(&self, row: &TensorError) -> bool {
+        row.error <= self.tolerance
     }
-    line(format_args!(
-        "  (relative to the largest number of the tensor; at most {tolerance:.0e})"
-    ))?;
-    Ok(failures)
+
+    fn failures(&self) -> usize {
+        self.rows.iter().filter(|row| !self.is_right(row)).count()
+    }
+
+    fn json(&self) -> Value {
+        let tensors = self.rows.iter().map(|row| {
+            json!({
+                "name": row.name,
+                "compared": row.compared,
+                "error": row.error,
+                "right": self.is_right(row),
+            })
+        });
+        json!({"tolerance": self.tolerance, "tensors": tensors.collect::<Vec<_>>()})
+    }
+
+    fn print(&self) -> Result<(), Failure> {
+        for row in &self.rows {
+            line(format_args!(
+                "  {:<18} {:>7} numbers  error {:>8.1e}  {}",
+                row.name,
+                row.compared,
+                row.error,
+                if self.is_right(row) { "right" } else { "WRONG" }
+            ))?;
+        }
+        line(format_args!(
+            "  (relative to the largest number of the tensor; at most {:.0e})",
+            self.tolerance
+        ))?;
+        Ok(())
+    }
 }

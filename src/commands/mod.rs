@@ -1,8 +1,11 @@
 //! One file a subcommand: its flags and its output. Here: what several of them share.
 
+mod completions;
 mod devices;
 mod gradcheck;
+mod man;
 mod predict;
+mod show;
 mod summary;
 mod test;
 mod train;
@@ -29,17 +32,23 @@ use longhand::training::run_record::DataRecord;
 #[derive(Subcommand)]
 pub enum Command {
     /// Train a network and write a run's folder
-    Train(train::Args),
+    Train(Box<train::Args>),
     /// Measure a model on the test set
     Test(test::Args),
     /// Say which digit a picture shows
     Predict(predict::Args),
-    /// Show a network's layers, shapes, parameters and operations
+    /// Show labelled images of the data
+    Show(show::Args),
+    /// Show a network's layers, shapes, parameters, operations and memory, or as a PyTorch program
     Summary(summary::Args),
     /// Show the engines and the hardware that they can use here
-    Devices,
+    Devices(devices::Args),
     /// Check every gradient against finite differences and against the reference engine
     Gradcheck(gradcheck::Args),
+    /// Print what completes longhand's commands and flags in a shell
+    Completions(completions::Args),
+    /// Print a manual page
+    Man(man::Args),
 }
 
 impl Command {
@@ -49,8 +58,11 @@ impl Command {
             Command::Test(args) => test::run(&args),
             Command::Predict(args) => predict::run(&args),
             Command::Summary(args) => summary::run(&args),
-            Command::Devices => devices::run(),
+            Command::Show(args) => show::run(&args),
+            Command::Devices(args) => devices::run(&args),
             Command::Gradcheck(args) => gradcheck::run(&args),
+            Command::Completions(args) => completions::run(&args),
+            Command::Man(args) => man::run(&args),
         }
     }
 }

@@ -1,8 +1,14 @@
-//! `longhand summary`: a network, layer by layer.
+//! `longhand summary`: a network, layer by layer, or as a PyTorch program.
+
+use std::num::NonZeroU32;
+use std::path::PathBuf;
 
 use super::{Failure, ModelArgs, NetworkArg};
-use crate::report::{grouped, line};
+use crate::report::{bytes, grouped, line};
+use longhand::data::Normalisation;
+use longhand::formats::pytorch;
 use longhand::network::{Network, Preset};
+use serde_json::{Value, json};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -11,30 +17,119 @@ pub struct Args {
     network: Option<NetworkArg>,
     /// The network of these weights: a safetensors file, or `builtin`
     #[arg(long, value_name = "FILE")]
-    model: Option<std::path::PathBuf>,
+    model: Option<PathBuf>,
+    /// Images in the training step whose memory is shown
+    #[arg(long, value_name = "N", default_value = "32")]
+    batch_size: NonZeroU32,
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    json: bool,
+    /// Print a PyTorch program with this network instead, which loads its weights and reads
+    /// pictures
+    #[arg(long, conflicts_with_all = ["json", "batch_size"])]
+    pytorch: bool,
 }
 
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let network = match &args.model {
-        Some(model) => {
-            let args = ModelArgs {
-                model: Some(model.clone()),
-                network: args.network.clone(),
-            };
-            args.open()?.network
-        }
-        None => {
-            let [default, ..] = Preset::ALL;
-            let description = match &args.network {
-                Some(network) => network.description(10)?,
-                None => default.description(10),
-            };
-            // Where the text names no input, it is shown on MNIST's.
-            let input = description.input.unwrap_or([1, 28, 28]);
-            Network::new(&description, Some(input))?
-        }
-    };
+    let (network, normalisation) = open(args)?;
+    if args.pytorch {
+        let program = pytorch::program(&network, &normalisation);
+        line(format_args!("{}", program.trim_end()))?;
+        return Ok(());
+    }
+    let memory = Memory::of(&network, args.batch_size);
+    if args.json {
+        line(format_args!("{}", json(&network, &memory)))?;
+        return Ok(());
+    }
+    print_layers(&network)?;
+    print_memory(&memory)
+}
 
+/// The network, and how its pictures are normalised.
+fn open(args: &Args) -> Result<(Network, Normalisation), Failure> {
+    if let Some(model) = &args.model {
+        let args = ModelArgs {
+            model: Some(model.clone()),
+            network: args.network.clone(),
+        };
+        let model = args.open()?;
+        return Ok((model.network, model.normalisation));
+    }
+    let [default, ..] = Preset::ALL;
+    let description = match &args.network {
+        Some(network) => network.description(10)?,
+        None => default.description(10),
+    };
+    // Where the text names no input, it is shown on MNIST's.
+    let input = description.input.unwrap_or([1, 28, 28]);
+    let normalisation = match input {
+        [1, ..] => Normalisation::mnist(),
+        [channels, ..] => Normalisation::none(channels),
+    };
+    Ok((Network::new(&description, Some(input))?, normalisation))
+}
+
+/// The bytes that a training step takes, all numbers being `f32`. What an engine needs beside
+/// them is its own affair.
+struct Memory {
+    batch_size: NonZeroU32,
+    /// Parameters; their gradients and SGD's velocity take as much each.
+    parameters: u64,
+    /// Input and every layer's output; their gradients take as much.
+    activations: u64,
+}
+
+impl Memory {
+    fn of(network: &Network, batch_size: NonZeroU32) -> Self {
+        let images = u64::from(batch_size.get());
+        Self {
+            batch_size,
+            parameters: 4 * network.parameter_count() as u64,
+            activations: 4 * network.activation_elements() * images,
+        }
+    }
+
+    fn total(&self) -> u64 {
+        3 * self.parameters + 2 * self.activations
+    }
+}
+
+fn json(network: &Network, memory: &Memory) -> Value {
+    let texts = &network.description().layers;
+    let layers: Vec<Value> = (network.layers().iter().zip(texts).enumerate())
+        .map(|(index, (layer, text))| {
+            json!({
+                "layer": text.to_string(),
+                "name": network.module_name(index),
+                "output": layer.output.sizes(),
+                "parameters": layer.weight.len() + layer.bias.len(),
+                "forward_flops": layer.forward_flops(),
+                "backward_flops": layer.backward_flops(index == 0),
+            })
+        })
+        .collect();
+    let forward = network.forward_flops();
+    json!({
+        "network": network.to_string(),
+        "input": network.input(),
+        "layers": layers,
+        "parameters": network.parameter_count(),
+        "forward_flops": forward,
+        "backward_flops": network.training_flops() - forward,
+        "memory": {
+            "batch_size": memory.batch_size,
+            "parameters": memory.parameters,
+            "gradients": memory.parameters,
+            "velocity": memory.parameters,
+            "activations": memory.activations,
+            "activation_gradients": memory.activations,
+            "total": memory.total(),
+        },
+    })
+}
+
+fn print_layers(network: &Network) -> Result<(), Failure> {
     line(format_args!("{network}"))?;
     line(format_args!(""))?;
     line(format_args!(
@@ -74,5 +169,25 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     line(format_args!(
         "Multiplications and additions are counted; the first layer needs no gradient by its input."
     ))?;
+    Ok(())
+}
+
+fn print_memory(memory: &Memory) -> Result<(), Failure> {
+    line(format_args!(""))?;
+    line(format_args!(
+        "memory of a training step, batch size {}, every number 4 bytes",
+        grouped(memory.batch_size.get().into())
+    ))?;
+    for (what, count) in [
+        ("parameters", memory.parameters),
+        ("their gradients", memory.parameters),
+        ("SGD's velocity", memory.parameters),
+        ("activations", memory.activations),
+        ("their gradients", memory.activations),
+        ("together", memory.total()),
+    ] {
+        let (exact, short) = (grouped(count), bytes(count));
+        line(format_args!("  {what:<16} {exact:>18} bytes {short:>10}"))?;
+    }
     Ok(())
 }

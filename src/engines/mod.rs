@@ -250,17 +250,15 @@ fn train_in_batches<T: Element, E: Engine<T> + ?Sized>(
 ) -> Result<Metrics, EngineError> {
     let mut metrics = Metrics::default();
     let mut reported = None::<Instant>;
-    let mut done = engine.steps();
     for (index, batch) in batches(data, order, rule.batch_size).enumerate() {
         let batch_metrics = engine.train_batch(&batch, rule)?;
         if !batch_metrics.loss_sum.is_finite() {
             return Err(EngineError::NotFinite {
                 step: index + 1,
                 loss: batch_metrics.loss(),
-                lr: rule.lr(done),
+                lr: rule.lr(engine.steps().saturating_sub(1)),
             });
         }
-        done += 1;
         metrics.add(batch_metrics);
         let of = order.len();
         let due = reported.is_none_or(|time| time.elapsed() >= REPORT_EVERY);

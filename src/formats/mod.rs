@@ -1,5 +1,6 @@
 //! Files that are exchanged with other programs, and how a file is written so that it is whole.
 
+pub mod pytorch;
 pub mod safetensors;
 
 use std::io::{self, Write};

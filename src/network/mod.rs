@@ -280,6 +280,24 @@ impl Network {
         self.parameters.last().map_or(0, |last| last.range.end)
     }
 
+    /// PyTorch's name of the layer at `index` in [`Network::layers`]: as in `conv1.0` where the
+    /// preset has such names, else the index, as in `nn.Sequential`.
+    ///
+    /// # Panics
+    /// If there is no such layer.
+    pub fn module_name(&self, index: usize) -> String {
+        assert!(index < self.layers.len(), "no layer {index}");
+        presets::module_name(&self.description, index)
+    }
+
+    /// How many numbers one image is from the input to the output: its pixels, and the elements
+    /// behind every layer.
+    pub fn activation_elements(&self) -> u64 {
+        let outputs = self.layers.iter().map(|layer| layer.output.elements());
+        let input = Shape::Image(self.input).elements();
+        outputs.chain([input]).map(|count| count as u64).sum()
+    }
+
     /// Checks that the network can tell `classes` classes apart.
     ///
     /// # Errors

@@ -1,6 +1,8 @@
-//! What people see: lines, numbers, the progress bar, the confusion matrix.
+//! What people see: lines, numbers, the progress bar, the confusion matrix, images.
 
+pub mod blocks;
 mod confusion;
+pub mod grid;
 mod progress;
 
 use std::fmt;
@@ -26,8 +28,24 @@ pub fn note(text: fmt::Arguments) {
 /// Whether the terminal may be drawn upon: stderr is one, and `NO_COLOR` is unset or empty
 /// (no-color.org).
 pub fn may_draw() -> bool {
-    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    io::stderr().is_terminal() && !no_color
+    io::stderr().is_terminal() && !no_color()
+}
+
+/// Whether stdout may have colour: it is a terminal or `CLICOLOR_FORCE` says so, and `NO_COLOR`
+/// is unset or empty, as clap decides for its help.
+pub fn may_colour() -> bool {
+    let forced = std::env::var_os("CLICOLOR_FORCE").is_some_and(|value| value != "0");
+    (io::stdout().is_terminal() || forced) && !no_color()
+}
+
+fn no_color() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+}
+
+/// The columns of the terminal that stdout is, or 80 where it is none.
+pub fn terminal_width() -> usize {
+    let size = terminal_size::terminal_size_of(io::stdout());
+    size.map_or(80, |(width, _)| usize::from(width.0))
 }
 
 /// A whole number with commas: 60,000.
@@ -43,6 +61,22 @@ pub fn grouped(number: u64) -> String {
     grouped
 }
 
+/// A number of bytes in the unit that suits it: 87.4 kB. Units are powers of 1000.
+pub fn bytes(number: u64) -> String {
+    const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
+    if number < 1000 {
+        return format!("{number} B");
+    }
+    let mut size = number as f64 / 1e3;
+    let mut units = UNITS.into_iter().peekable();
+    // 999.95 would be rounded to 1000.0.
+    while size >= 999.95 && units.len() > 1 {
+        size /= 1e3;
+        units.next();
+    }
+    format!("{size:.1} {}", units.next().unwrap_or_default())
+}
+
 /// A share as per cent: 98.63 %.
 pub fn percent(share: f64) -> String {
     format!("{:.2} %", 100.0 * share)
@@ -53,4 +87,25 @@ pub fn bar(share: f64, width: usize) -> String {
     const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
     let eighths = (share.clamp(0.0, 1.0) * 8.0 * width as f64).round() as usize;
     "█".repeat(eighths / 8) + EIGHTHS[eighths % 8]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_in_the_unit_that_suits_them() {
+        for (number, text) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1000, "1.0 kB"),
+            (87_360, "87.4 kB"),
+            (999_949, "999.9 kB"),
+            (999_950, "1.0 MB"),
+            (4_615_104, "4.6 MB"),
+            (u64::MAX, "18.4 EB"),
+        ] {
+            assert_eq!(bytes(number), text);
+        }
+    }
 }

@@ -101,6 +101,7 @@ impl Place {
             .current_dir(self.folder.path())
             .env_remove("NO_COLOR")
             .env_remove("CLICOLOR_FORCE")
+            .env_remove("COLORTERM")
             .env_remove("RUST_BACKTRACE");
         process
     }
