@@ -10,9 +10,11 @@ use std::process::{Command as Process, Stdio};
 use std::time::{Duration, SystemTime};
 
 use assert_cmd::Command;
+use assert_cmd::assert::Assert;
 use assert_cmd::cargo::cargo_bin;
 use image::{GrayImage, Luma};
 use longhand::engines::EngineKind;
+use longhand::model::Model;
 use place::*;
 use predicates::prelude::*;
 use predicates::str::contains;

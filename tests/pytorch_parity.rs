@@ -205,7 +205,8 @@ impl<S: DeserializeOwned> Fixture<S> {
     /// Whether `found` is PyTorch's `tensor` to within `tolerance`, or what to say if not.
     fn compare<T: Element>(&self, tensor: &str, found: &[T], tolerance: f64) -> Option<String> {
         let error = relative_error(found, &self.f64s(tensor));
-        (!(error <= tolerance)).then(|| format!("{tensor}: error {error:.1e}"))
+        let wrong = error.is_nan() || error > tolerance;
+        wrong.then(|| format!("{tensor}: error {error:.1e}"))
     }
 
     /// The same for each parameter of a flat vector, under names that begin with `prefix`.
