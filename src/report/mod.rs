@@ -1,7 +1,21 @@
-//! What people see: lines, numbers, the progress bar, the confusion matrix.
+//! What people see: lines, numbers, the progress bar, the confusion matrix, pictures.
 
+mod axis;
+pub mod canvas;
 mod confusion;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the command `train` is to call it")
+)]
+pub mod curves;
+pub mod grid;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the command `train` is to call it")
+)]
+pub mod plot;
 mod progress;
+mod series;
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
