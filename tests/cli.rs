@@ -56,6 +56,110 @@ fn test_agrees_with_itself_and_with_the_history() {
 }
 
 #[test]
+fn test_out_leaves_pictures_and_every_prediction() {
+    let place = Place::new();
+    place.train("--out run");
+    let flags = "--model run/model.safetensors --out a/b";
+    let text = stdout(&place.succeeds(&format!("test --data data {flags}")));
+    let files = [
+        "confusion.png",
+        "confusion.svg",
+        "mistakes.png",
+        "predictions.csv",
+    ];
+    let last = text.lines().last().unwrap();
+    assert!(last.starts_with("a/b: "), "{text}");
+    for file in files {
+        assert!(last.contains(file), "{text}");
+    }
+    let folder = place.path("a/b");
+    assert_eq!(names(&folder), files);
+    let contents = files.map(|file| fs::read(folder.join(file)).unwrap());
+    // With --json, one object and the same files.
+    let result = place.test_json(flags);
+    assert_eq!(
+        files.map(|file| fs::read(folder.join(file)).unwrap()),
+        contents
+    );
+
+    let model = Model::open(&place.path("run/model.safetensors"), None).unwrap();
+    let kind = EngineKind::Auto;
+    let mut engine =
+        longhand::engines::open(kind, model.network, model.normalisation, None).unwrap();
+    let state = longhand::engines::TrainingState::from_parameters(model.parameters);
+    engine.load(&state).unwrap();
+    let data = longhand::data::Data::open(&place.path("data"), None).unwrap();
+    let logits = engine.predict(data.test.images()).unwrap();
+
+    let csv = fs::read_to_string(folder.join("predictions.csv")).unwrap();
+    let mut lines = csv.lines();
+    let names = "image,label,answer,loss,logit_0,logit_1,logit_2,logit_3";
+    assert_eq!(lines.next(), Some(names));
+    let mut total = 0.0;
+    let mut wrong = 0;
+    for (image, line) in lines.enumerate() {
+        let numbers: Vec<f32> = line
+            .split(',')
+            .map(|number| number.parse().unwrap())
+            .collect();
+        let label = data.test.labels()[image];
+        assert_eq!(numbers[..2], [image as f32, f32::from(label)]);
+        assert_eq!(numbers[4..], logits.row(image).to_vec());
+        assert!(
+            numbers[4..]
+                .iter()
+                .all(|&logit| logit <= numbers[4 + numbers[2] as usize])
+        );
+        total += f64::from(numbers[3]);
+        wrong += u64::from(numbers[1] != numbers[2]);
+    }
+    assert_eq!(csv.lines().count(), 51);
+    assert_eq!(result["correct"], 50 - wrong);
+    assert!(close(result["loss"].as_f64().unwrap(), total / 50.0));
+
+    let rows = wrong.min(24).div_ceil(6) as u32;
+    let mistakes = image::open(folder.join("mistakes.png")).unwrap();
+    // Images of 8x8 are 28 times as large, with two lines of text below each.
+    assert_eq!(mistakes.height(), 32 + rows * (224 + 8 + 76 + 32));
+    assert_eq!(mistakes.width(), 32 + wrong.min(6) as u32 * (224 + 32));
+    let svg = fs::read_to_string(folder.join("confusion.svg")).unwrap();
+    let accuracy = 100.0 * (50 - wrong) as f64 / 50.0;
+    assert!(
+        svg.contains(&format!("{accuracy:.2} % of 50 test images right")),
+        "{svg}"
+    );
+}
+
+#[test]
+fn test_out_shows_no_mistakes_where_there_are_none() {
+    let place = Place::new();
+    place.train("--out run");
+    let test = "test --data data --model run/model.safetensors --out out";
+    place.succeeds(test);
+    assert!(place.path("out/mistakes.png").exists());
+    // The network's answers as labels are all right.
+    let csv = fs::read_to_string(place.path("out/predictions.csv")).unwrap();
+    let answers = csv
+        .lines()
+        .skip(1)
+        .map(|line| line.split(',').nth(2).unwrap().parse().unwrap());
+    let labels = Idx {
+        sizes: vec![50],
+        elements: Elements::U8(answers.collect()),
+    };
+    let mut bytes = Vec::new();
+    labels.write("labels", &mut bytes).unwrap();
+    fs::write(place.path("data").join(FILES[3]), bytes).unwrap();
+
+    place
+        .succeeds(test)
+        .stdout(contains("50 of 50 test images right"))
+        .stdout(contains("predictions.csv; no mistake to show\n"));
+    let files = ["confusion.png", "confusion.svg", "predictions.csv"];
+    assert_eq!(names(&place.path("out")), files);
+}
+
+#[test]
 fn every_engine_gives_the_same_test_result() {
     let place = Place::new();
     place.train_well();
@@ -811,6 +915,13 @@ fn a_folder_that_cannot_be_written_is_named() {
     place.fails(1, &format!("{TRAIN} --out file/a"), &["error: file/a: "]);
     fs::write(place.path("runs"), "").unwrap();
     place.fails(1, TRAIN, &["error: runs: "]);
+
+    let test = "test --data data --model builtin --out";
+    place.fails(1, &format!("{test} file"), &["error: file: "]);
+    place.train("--out run");
+    fs::create_dir_all(place.path("out/predictions.csv")).unwrap();
+    let test = "test --data data --model run/model.safetensors --out out";
+    place.fails(1, test, &["error: out/predictions.csv: "]);
 }
 
 #[test]

@@ -123,8 +123,9 @@ fn write_picture(set: &Dataset, indices: &[usize], path: &Path) -> Result<(), Fa
     let cells: Vec<Cell> = indices
         .iter()
         .map(|&index| Cell {
-            image: (set.images().shape(), set.images().image(index).to_vec()),
-            label: caption(set, index),
+            shape: set.images().shape(),
+            image: set.images().image(index),
+            caption: caption(set, index),
         })
         .collect();
     // About as many columns as rows.

@@ -1,41 +1,168 @@
-//! Labelled images side by side, as a PNG.
+//! Images side by side, with what is said of each.
 
-use std::io::Cursor;
+use image::{Rgb, RgbImage};
 
-use image::{ImageError, ImageFormat, Rgb, RgbImage};
+use super::canvas::{Align, Canvas, INK, PictureError, SCALE, text_width};
 
-/// One image of a grid.
-pub struct Cell {
-    /// The shape (C, H, W), and the pixels.
-    pub image: ([usize; 3], Vec<u8>),
-    /// What stands above it.
-    #[allow(dead_code, reason = "to be written above the image")]
-    pub label: String,
+/// How large an image is shown, about.
+const SIDE: f64 = 112.0;
+const GAP: f64 = 16.0;
+const TEXT: f64 = 15.0;
+/// From line to line of a caption.
+const LINE: f64 = 19.0;
+
+/// An image and its caption.
+pub struct Cell<'a> {
+    /// Channels, height, width.
+    pub shape: [usize; 3],
+    /// `(C, H, W)`
+    pub image: &'a [u8],
+    /// One line or more.
+    pub caption: String,
 }
 
-/// A PNG of `cells`, so many `columns` in a row.
-///
-/// # Errors
-/// If the picture would be too large.
-pub fn grid(cells: &[Cell], columns: usize) -> Result<Vec<u8>, ImageError> {
-    const GAP: usize = 2;
-    let side = |axis: usize| cells.iter().map(|cell| cell.image.0[axis]).max();
-    let height = side(1).unwrap_or(0) + GAP;
-    let width = side(2).unwrap_or(0) + GAP;
-    let rows = cells.len().div_ceil(columns);
-    let mut picture = RgbImage::new((columns * width) as u32, (rows * height) as u32);
-    for (place, cell) in cells.iter().enumerate() {
-        let ([channels, h, w], bytes) = &cell.image;
-        for y in 0..*h {
-            for x in 0..*w {
-                let at = |c: usize| bytes[(c.min(channels - 1) * h + y) * w + x];
-                let column = place % columns * width + x;
-                let row = place / columns * height + y;
-                picture.put_pixel(column as u32, row as u32, Rgb([0, 1, 2].map(at)));
-            }
+/// The images of `cells` as a PNG, `columns` in a row. One channel is gray, three are red, green
+/// and blue; of any other number the first is shown.
+pub fn grid(cells: &[Cell], columns: usize) -> Result<Vec<u8>, PictureError> {
+    let images = cells.iter().map(enlarged).collect::<Result<Vec<_>, _>>()?;
+    let captions = || cells.iter().map(|cell| cell.caption.lines());
+    let largest = |size: fn(&RgbImage) -> u32| {
+        let pixels = images.iter().map(size).max().unwrap_or(0);
+        f64::from(pixels) / f64::from(SCALE)
+    };
+    let widths = captions().flatten().map(|line| text_width(line, TEXT));
+    let width = widths.fold(largest(RgbImage::width), f64::max).ceil();
+    let height = largest(RgbImage::height);
+    let lines = captions().map(Iterator::count).max().unwrap_or(0);
+    let below = if lines == 0 {
+        0.0
+    } else {
+        4.0 + LINE * lines as f64
+    };
+
+    let columns = columns.clamp(1, cells.len().max(1));
+    let rows = cells.len().div_ceil(columns).max(1);
+    let mut canvas = Canvas::new([
+        GAP + columns as f64 * (width + GAP),
+        GAP + rows as f64 * (height + below + GAP),
+    ]);
+    for (index, (cell, image)) in cells.iter().zip(images).enumerate() {
+        let left = GAP + (index % columns) as f64 * (width + GAP);
+        let top = GAP + (index / columns) as f64 * (height + below + GAP);
+        let middle = left + width / 2.0;
+        for (line, text) in cell.caption.lines().enumerate() {
+            let down = top + height + 4.0 + LINE * (line as f64 + 0.5);
+            canvas.text(text, [middle, down], TEXT, INK, Align::Centre);
+        }
+        let [across, down] =
+            [image.width(), image.height()].map(|size| f64::from(size) / f64::from(SCALE));
+        canvas.pixels([middle - across / 2.0, top + (height - down) / 2.0], image);
+    }
+    canvas.png()
+}
+
+/// An image with every pixel a square of whole device pixels, so that none is blurred.
+fn enlarged(cell: &Cell) -> Result<RgbImage, PictureError> {
+    let Cell { shape, image, .. } = *cell;
+    let [channels, height, width] = shape;
+    let plane = height.checked_mul(width).filter(|&plane| plane > 0);
+    let plane = plane.filter(|plane| plane.checked_mul(channels) == Some(image.len()));
+    let (Some(plane), false) = (plane, image.is_empty()) else {
+        let bytes = image.len();
+        return Err(PictureError::Shape { shape, bytes });
+    };
+    let pixels = SIDE * f64::from(SCALE);
+    let factor = (pixels / height.max(width) as f64).round().max(1.0) as usize;
+    let [wide, high] = [width, height].map(|size| u32::try_from(size * factor));
+    let (Ok(wide), Ok(high)) = (wide, high) else {
+        let [width, height] = [width, height].map(|size| size as f64);
+        return Err(PictureError::TooLarge { width, height });
+    };
+    Ok(RgbImage::from_fn(wide, high, |x, y| {
+        let pixel = y as usize / factor * width + x as usize / factor;
+        match channels {
+            3 => Rgb([0, 1, 2].map(|channel| image[channel * plane + pixel])),
+            _ => Rgb([image[pixel]; 3]),
+        }
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(png: &[u8]) -> RgbImage {
+        image::load_from_memory(png).unwrap().to_rgb8()
+    }
+
+    fn cell<'a>(shape: [usize; 3], image: &'a [u8], caption: &str) -> Cell<'a> {
+        let caption = caption.to_owned();
+        Cell {
+            shape,
+            image,
+            caption,
         }
     }
-    let mut png = Cursor::new(Vec::new());
-    picture.write_to(&mut png, ImageFormat::Png)?;
-    Ok(png.into_inner())
+
+    #[test]
+    fn pixels_are_squares_in_their_colours() {
+        // 112 units are 224 device pixels, 112 a pixel.
+        let gray = [0, 50, 100, 150];
+        let rgb = [255, 0, 0, 9, 0, 255, 0, 9, 0, 0, 255, 9];
+        let cells = [
+            cell([1, 2, 2], &gray, ""),
+            cell([3, 2, 2], &rgb, ""),
+            cell([2, 1, 2], &gray, ""),
+        ];
+        let image = read(&grid(&cells, 2).unwrap());
+        assert_eq!(image.dimensions(), (32 + 2 * 256, 32 + 2 * 256));
+        let at = |x, y| image.get_pixel(x, y).0;
+        assert_eq!(
+            [at(32, 32), at(143, 143), at(144, 32)],
+            [[0; 3], [0; 3], [50; 3]]
+        );
+        assert_eq!([at(32, 144), at(255, 255)], [[100; 3], [150; 3]]);
+        assert_eq!([at(31, 31), at(256, 255), at(400, 400)], [[255; 3]; 3]);
+        assert_eq!([at(288, 32), at(400, 32)], [[255, 0, 0], [0, 255, 0]]);
+        assert_eq!([at(288, 144), at(400, 144)], [[0, 0, 255], [9; 3]]);
+        // Half as high as its cell, and in its middle.
+        assert_eq!(
+            [at(32, 343), at(32, 344), at(255, 455)],
+            [[255; 3], [0; 3], [50; 3]]
+        );
+    }
+
+    #[test]
+    fn captions_have_room_below() {
+        let bytes = [0; 784];
+        let size =
+            |caption| read(&grid(&[cell([1, 28, 28], &bytes, caption)], 6).unwrap()).dimensions();
+        assert_eq!(size(""), (288, 288));
+        assert_eq!(size("#12: 7"), (288, 334));
+        assert_eq!(size("#247: 4, not 6\n99.9 %"), (288, 372));
+        assert!(size("#123456789: 14, not 26").0 > 300);
+
+        let image = read(&grid(&[cell([1, 28, 28], &bytes, "#12: 7")], 6).unwrap());
+        let inked = |y: u32| (0..288).any(|x| image.get_pixel(x, y).0[0] < 128);
+        assert!((264..300).any(inked) && !(300..334).any(inked));
+    }
+
+    #[test]
+    fn large_images_are_not_reduced_and_no_images_are_a_picture() {
+        let bytes = vec![7; 300 * 400];
+        let image = read(&grid(&[cell([1, 300, 400], &bytes, "")], 6).unwrap());
+        assert_eq!(image.dimensions(), (464, 364));
+        assert_eq!(read(&grid(&[], 0).unwrap()).dimensions(), (64, 64));
+    }
+
+    #[test]
+    fn an_image_of_another_shape_is_refused() {
+        for shape in [[1, 2, 3], [0, 2, 2], [4, 0, 1], [usize::MAX, 2, 2]] {
+            let result = grid(&[cell(shape, &[1, 2, 3, 4], "")], 1);
+            assert!(
+                matches!(result, Err(PictureError::Shape { .. })),
+                "{shape:?}"
+            );
+        }
+    }
 }

@@ -1,9 +1,14 @@
-//! What people see: lines, numbers, the progress bar, the confusion matrix, images.
+//! What people see: lines, numbers, the progress bar, the confusion matrix, curves, images.
 
+mod axis;
 pub mod blocks;
+pub mod canvas;
 mod confusion;
+pub mod curves;
 pub mod grid;
+pub mod plot;
 mod progress;
+mod series;
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
