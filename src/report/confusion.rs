@@ -93,7 +93,7 @@ impl Confusion {
             INK,
             Align::Centre,
         );
-        canvas.text("label", [left - 30.0, top - 14.0], 16.0, INK, Align::Right);
+        canvas.text("label", [left - 30.0, top - 12.0], 16.0, INK, Align::Right);
         for answer in 0..answers {
             let across = left + (answer as f64 + 0.5) * cell;
             let name = name(answer, classes);
