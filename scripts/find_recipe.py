@@ -39,6 +39,8 @@ TRIALS = [
     ("batch-size", ["16", "64"]),
     ("average", ["0.99", "0.998"]),
     ("clip-norm", ["1", "3"]),
+    # Once more, as smaller batches and an average want another rate.
+    ("lr", ["0.02", "0.03", "0.04"]),
 ]
 
 # Where the guess stands against what is quite different.

@@ -13,6 +13,7 @@ use assert_cmd::Command;
 use assert_cmd::assert::Assert;
 use assert_cmd::cargo::cargo_bin;
 use image::{GrayImage, Luma};
+use longhand::data::{Elements, Idx};
 use longhand::engines::EngineKind;
 use longhand::model::Model;
 use place::*;
@@ -86,7 +87,7 @@ fn test_out_leaves_pictures_and_every_prediction() {
     let kind = EngineKind::Auto;
     let mut engine =
         longhand::engines::open(kind, model.network, model.normalisation, None).unwrap();
-    let state = longhand::engines::TrainingState::from_parameters(model.parameters);
+    let state = longhand::optimisers::TrainingState::from_parameters(model.parameters);
     engine.load(&state).unwrap();
     let data = longhand::data::Data::open(&place.path("data"), None).unwrap();
     let logits = engine.predict(data.test.images()).unwrap();

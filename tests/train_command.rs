@@ -64,7 +64,10 @@ fn train_prints_a_line_an_epoch_then_the_result() {
     let model = Model::open(&place.path("run/model.safetensors"), None).unwrap();
     let hash = digest::sha256(&model.parameters);
     assert_eq!(sha256, format!("weights SHA-256 {hash}"));
-    assert_eq!(folder, "run: model.safetensors, history.csv, run.json");
+    assert_eq!(
+        folder,
+        "run: model.safetensors, history.csv, curves.svg, curves.png, run.json"
+    );
     assert
         .stderr(contains(
             "data: 200 training images, 50 test images, 4 classes",
@@ -479,6 +482,13 @@ fn a_recipe_is_a_set_of_flags_that_others_change() {
         place.train_as("--recipe tutorial --lr 0.3"),
         place.train_as("--lr 0.3")
     );
+    assert_eq!(
+        place.train_as("--recipe one-cycle"),
+        place.train_as(
+            "--batch-size 16 --lr 0.05 --momentum 0.9 --weight-decay 5e-4 --schedule one-cycle \
+             --warm-up 0.3 --anneal linear --label-smoothing 0.05 --average 0.998"
+        )
+    );
 }
 
 #[test]
@@ -643,6 +653,132 @@ fn init_refuses_weights_that_do_not_fit() {
 }
 
 // The run's folder.
+
+#[test]
+fn a_run_leaves_its_curves() {
+    let place = Place::new();
+    place.train("--out run");
+    let svg = fs::read_to_string(place.path("run/curves.svg")).unwrap();
+    for word in [
+        "loss",
+        "accuracy",
+        "learning rate",
+        "epoch",
+        "training",
+        "test",
+    ] {
+        assert!(svg.contains(word), "{word}");
+    }
+    assert!(!svg.contains("validation"));
+    let png = image::open(place.path("run/curves.png")).unwrap().to_rgb8();
+    let colours: BTreeSet<[u8; 3]> = png.pixels().map(|pixel| pixel.0).collect();
+    assert_eq!(png.get_pixel(0, 0).0, [255; 3]);
+    assert!(colours.len() > 10, "{} colours", colours.len());
+
+    // The same run is the same picture; another is another.
+    place.train("--out again");
+    let again = fs::read_to_string(place.path("again/curves.svg")).unwrap();
+    assert_eq!(again, svg);
+    place.train("--validation 40 --schedule cosine --out other");
+    let other = fs::read_to_string(place.path("other/curves.svg")).unwrap();
+    assert!(other.contains("validation"));
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_run_leaves_its_curves_too() {
+    let place = Place::new();
+    let mut child = place
+        .process(&format!("{TRAIN} --epochs 100000 --quiet --out run"))
+        .spawn()
+        .unwrap();
+    while !place.path("run/history.csv").exists() {
+        assert!(child.try_wait().unwrap().is_none(), "training has ended");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let id = child.id().to_string();
+    assert!(
+        Process::new("kill")
+            .args(["-INT", &id])
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(names(&place.path("run")), RUN_FILES);
+}
+
+#[test]
+fn plot_draws_the_curves_as_text_without_escape_codes_where_there_is_no_terminal() {
+    let place = Place::new();
+    let plain = stderr(&place.train(""));
+    let assert = place.train("--plot");
+    let drawn = stderr(&assert);
+    let braille = |text: &str| text.chars().any(|c| ('\u{2801}'..='\u{28ff}').contains(&c));
+    assert!(!braille(&plain) && braille(&drawn), "{drawn}");
+    assert!(!drawn.contains('\x1b'));
+    for word in ["loss", "accuracy", "training", "test"] {
+        assert!(drawn.contains(word), "{word}: {drawn}");
+    }
+    assert!(!stdout(&assert).chars().any(|c| c > '\u{2800}'));
+    place.fails(
+        2,
+        &format!("{TRAIN} --plot --quiet"),
+        &["--plot", "--quiet"],
+    );
+}
+
+/// `script` runs the program on a terminal of its own.
+#[cfg(target_os = "linux")]
+#[test]
+fn plot_grows_with_the_epochs_and_is_left_standing() {
+    let place = Place::new();
+    let program = assert_cmd::cargo::cargo_bin!("longhand").display();
+    let line = format!("stty cols 100; {program} {TRAIN} --epochs 60 --plot");
+    let output = Process::new("script")
+        .args(["-qec", &line, "/dev/null"])
+        .current_dir(place.folder.path())
+        .env("TERM", "xterm")
+        .env_remove("NO_COLOR")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    // The end: the plot with its legend, in colours, then the result.
+    let result = text.rfind("test accuracy").unwrap();
+    let legend = text[..result].rfind("training").unwrap();
+    assert!(
+        text[legend..result].contains("\x1b["),
+        "the legend has colours"
+    );
+    let titles = text.matches("accuracy, %").count();
+    assert!(
+        titles >= 2,
+        "drawn while it trains, and at the end: {titles}"
+    );
+    let widest = text[..result]
+        .rsplit("\r\n")
+        .take(15)
+        .map(|line| console_width(line))
+        .max();
+    assert!(widest.unwrap() > 60 && widest.unwrap() < 100, "{widest:?}");
+}
+
+/// The columns of a line, its escape codes taken out.
+#[cfg(target_os = "linux")]
+fn console_width(line: &str) -> usize {
+    let mut columns = 0;
+    let mut code = false;
+    for c in line.chars() {
+        match (code, c) {
+            (false, '\x1b') => code = true,
+            (false, _) => columns += 1,
+            (true, c) => code = !c.is_ascii_alphabetic(),
+        }
+    }
+    columns
+}
 
 #[test]
 fn an_old_run_is_whole_until_the_new_one_has_weights() {

@@ -1,5 +1,6 @@
 //! `longhand show`: labelled images of the data, in the terminal or as a picture.
 
+use std::io;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
@@ -113,7 +114,8 @@ fn print_blocks(set: &Dataset, indices: &[usize]) -> Result<(), Failure> {
             bytes: set.images().image(index),
         })
         .collect();
-    for text in blocks::side_by_side(&images, terminal_width(), Ink::of_stdout()) {
+    let width = usize::from(terminal_width(io::stdout()));
+    for text in blocks::side_by_side(&images, width, Ink::of_stdout()) {
         line(format_args!("{text}"))?;
     }
     Ok(())

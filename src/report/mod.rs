@@ -47,10 +47,16 @@ fn no_color() -> bool {
     std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
 
-/// The columns of the terminal that stdout is, or 80 where it is none.
-pub fn terminal_width() -> usize {
-    let size = terminal_size::terminal_size_of(io::stdout());
-    size.map_or(80, |(width, _)| usize::from(width.0))
+/// The columns of the terminal that `stream` is, or 80 where it is none.
+#[cfg(unix)]
+pub fn terminal_width(stream: impl std::os::fd::AsFd) -> u16 {
+    terminal_size::terminal_size_of(stream).map_or(80, |(width, _)| width.0)
+}
+
+/// The columns of the terminal that `stream` is, or 80 where it is none.
+#[cfg(windows)]
+pub fn terminal_width(stream: impl std::os::windows::io::AsHandle) -> u16 {
+    terminal_size::terminal_size_of(stream).map_or(80, |(width, _)| width.0)
 }
 
 /// A whole number with commas: 60,000.

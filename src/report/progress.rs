@@ -73,11 +73,6 @@ impl Bar {
         self.bar.set_position(metrics.examples as u64);
     }
 
-    /// Whether anything of it can be seen.
-    pub fn is_hidden(&self) -> bool {
-        self.bar.is_hidden()
-    }
-
     /// Shows `lines` above the bar, from the next epoch on.
     pub fn set_above(&mut self, lines: &str) {
         self.above = format!("{lines}\n");

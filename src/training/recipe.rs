@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::optimisers::{Optimiser, Schedule, StepRule, Steps};
+use crate::optimisers::{Anneal, Optimiser, Schedule, Sgd, StepRule, Steps};
 
 /// How to train.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -53,13 +53,35 @@ impl Default for Recipe {
 
 impl Recipe {
     /// The recipes that have a name, each with what it is in a line; the default first.
-    pub const NAMES: [(&'static str, &'static str); 1] =
-        [("tutorial", "the tutorial's: SGD, lr 0.01, momentum 0.5")];
+    pub const NAMES: [(&'static str, &'static str); 2] = [
+        ("tutorial", "the tutorial's: SGD, lr 0.01, momentum 0.5"),
+        (
+            "one-cycle",
+            "the best found for five epochs: a rate that rises to 0.05 and falls, momentum 0.9, batches of 16, averaged weights",
+        ),
+    ];
 
     /// The recipe called `name`.
     pub fn named(name: &str) -> Option<Self> {
         match name {
             "tutorial" => Some(Self::default()),
+            // What `scripts/find_recipe.py` found, by held-out training images alone.
+            "one-cycle" => Some(Self {
+                batch_size: 16,
+                optimiser: Optimiser::Sgd(Sgd {
+                    lr: 0.05,
+                    momentum: 0.9,
+                    weight_decay: 5e-4,
+                    nesterov: false,
+                }),
+                schedule: Schedule::OneCycle {
+                    warm_up: 0.3,
+                    anneal: Anneal::Linear,
+                },
+                label_smoothing: 0.05,
+                average: Some(0.998),
+                ..Self::default()
+            }),
             _ => None,
         }
     }

@@ -24,7 +24,13 @@ pub const COLUMNS: [&str; 7] = [
     "lr",
 ];
 
-pub const RUN_FILES: [&str; 3] = ["history.csv", "model.safetensors", "run.json"];
+pub const RUN_FILES: [&str; 5] = [
+    "curves.png",
+    "curves.svg",
+    "history.csv",
+    "model.safetensors",
+    "run.json",
+];
 
 pub const FILES: [&str; 4] = [
     "train-images-idx3-ubyte",

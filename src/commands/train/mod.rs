@@ -2,15 +2,18 @@
 
 mod recipe;
 
+use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use clap::builder::PossibleValuesParser;
+use clap::builder::{PossibleValue, PossibleValuesParser};
 
 use super::{BUILTIN, DataArgs, EngineArgs, Failure, NetworkArg, devices, open_model};
-use crate::report::{Bar, grouped, line, note, percent};
+use crate::report::curves::curves;
+use crate::report::plot::plot;
+use crate::report::{Bar, grouped, line, may_draw, note, percent, terminal_width};
 use longhand::data::Data;
 use longhand::digest;
 use longhand::engines::{Engine, EngineKind};
@@ -34,7 +37,7 @@ pub struct Args {
     #[command(flatten)]
     engine: EngineArgs,
     /// Begin with all settings of a recipe that has a name; other flags change them
-    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(Recipe::NAMES.map(|(name, _)| name)))]
+    #[arg(long, value_name = "NAME", value_parser = recipe_names())]
     recipe: Option<String>,
     /// Repeat the run in this folder: its network, data, engine and settings; other flags change
     /// them
@@ -52,6 +55,9 @@ pub struct Args {
     /// Replace the run that is in --out
     #[arg(long, requires = "out")]
     overwrite: bool,
+    /// Draw the curves in the terminal as the epochs come
+    #[arg(long, conflicts_with = "quiet")]
+    plot: bool,
     /// Print one JSON object an epoch instead of text
     #[arg(long)]
     json: bool,
@@ -60,8 +66,16 @@ pub struct Args {
     quiet: bool,
 }
 
+fn recipe_names() -> PossibleValuesParser {
+    let value = |(name, about)| PossibleValue::new(name).help(about);
+    PossibleValuesParser::new(Recipe::NAMES.map(value))
+}
+
 /// Set by Ctrl-C.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// Points of the learning rate's curve: enough that a picture shows no corner that is none.
+const RATES: u64 = 600;
 
 /// How often the curves are drawn while epochs go by; at the end they always are.
 const CURVES_EVERY: Duration = Duration::from_secs(10);
@@ -404,6 +418,10 @@ impl Run<'_> {
         if self.drawn.elapsed() >= CURVES_EVERY {
             self.draw_curves()?;
         }
+        if self.args.plot {
+            let plot = self.plot();
+            self.bar.set_above(&plot);
+        }
         if self.args.json {
             let row = serde_json::to_string(&record.row())?;
             self.bar.suspend(|| line(format_args!("{row}")))?;
@@ -432,10 +450,28 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Draws the history as it is.
+    /// Writes the history as pictures.
     fn draw_curves(&mut self) -> Result<(), Failure> {
+        let done = self.history.last().map_or(0, |last| u64::from(last.epoch));
+        let per_epoch = self.rule.steps.per_epoch;
+        let rates: Vec<[f64; 2]> = (0..RATES)
+            .map(|index| {
+                let step = index * (done * per_epoch - 1) / (RATES - 1);
+                let epochs = (step + 1) as f64 / per_epoch as f64;
+                [epochs, self.rule.lr(step)]
+            })
+            .collect();
+        let picture = curves(&self.history, &rates)?;
+        self.folder.save_curves(&picture.svg, &picture.png)?;
         self.drawn = Instant::now();
         Ok(())
+    }
+
+    /// The history as lines of text, as wide as the terminal.
+    fn plot(&self) -> String {
+        let width = terminal_width(io::stderr());
+        let epochs = self.record.recipe.epochs;
+        plot(&self.history, epochs, width.saturating_sub(1), may_draw())
     }
 
     /// Completes `run.json` and says how training ended.
@@ -456,6 +492,9 @@ impl Run<'_> {
             true => Ok(()),
             false => self.draw_curves(),
         };
+        if self.args.plot && !self.history.is_empty() {
+            note(format_args!("{}", self.plot()));
+        }
         let seconds = Seconds {
             start_to_first_step: self.first_step,
             training: self.history.iter().map(|record| record.seconds).sum(),
