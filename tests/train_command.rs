@@ -760,7 +760,7 @@ fn plot_grows_with_the_epochs_and_is_left_standing() {
     let widest = text[..result]
         .rsplit("\r\n")
         .take(15)
-        .map(|line| console_width(line))
+        .map(console_width)
         .max();
     assert!(widest.unwrap() > 60 && widest.unwrap() < 100, "{widest:?}");
 }

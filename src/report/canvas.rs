@@ -5,7 +5,7 @@ use std::io::Cursor;
 
 use epaint_default_fonts::UBUNTU_LIGHT;
 use image::imageops::{FilterType, resize};
-use image::{GenericImageView, ImageError, ImageFormat, Rgb, RgbImage};
+use image::{ImageError, ImageFormat, RgbImage};
 use plotters::coord::Shift;
 use plotters::element::DashedPathElement;
 use plotters::prelude::*;
@@ -188,16 +188,7 @@ impl Canvas {
         let [across, down] = [width, height].map(|size| size * FINER);
         let mut drawn = RgbImage::new(across, down);
         self.draw(BitMapBackend::with_buffer(&mut drawn, (across, down)))?;
-        let image = RgbImage::from_fn(width, height, |x, y| {
-            let block = drawn.view(x * FINER, y * FINER, FINER, FINER);
-            Rgb([0, 1, 2].map(|channel| {
-                let sum: u32 = block
-                    .pixels()
-                    .map(|(_, _, p)| u32::from(p.0[channel]))
-                    .sum();
-                (sum / (FINER * FINER)) as u8
-            }))
-        });
+        let image = shrunk(&drawn, [width, height]);
         let mut png = Cursor::new(Vec::new());
         image.write_to(&mut png, ImageFormat::Png)?;
         Ok(png.into_inner())
@@ -297,6 +288,30 @@ impl Shape {
     }
 }
 
+/// The mean of each block of [`FINER`] by [`FINER`] pixels.
+fn shrunk(drawn: &RgbImage, [width, height]: [u32; 2]) -> RgbImage {
+    let mut image = RgbImage::new(width, height);
+    let row = 3 * width as usize;
+    let blocks = drawn.chunks_exact(row * (FINER * FINER) as usize);
+    for (to, lines) in image.chunks_exact_mut(row).zip(blocks) {
+        let mut sums = vec![0; row];
+        for line in lines.chunks_exact(row * FINER as usize) {
+            let pixels = line.chunks_exact(3 * FINER as usize);
+            for (sums, pixels) in sums.chunks_exact_mut(3).zip(pixels) {
+                for pixel in pixels.chunks_exact(3) {
+                    for (sum, &byte) in sums.iter_mut().zip(pixel) {
+                        *sum += u32::from(byte);
+                    }
+                }
+            }
+        }
+        for (to, sum) in to.iter_mut().zip(sums) {
+            *to = (sum / (FINER * FINER)) as u8;
+        }
+    }
+    image
+}
+
 /// How wide a line of text is, in units of the canvas; in an SVG, about.
 pub fn text_width(text: &str, size: f64) -> f64 {
     register();
@@ -325,6 +340,8 @@ fn device([x, y]: &Point) -> (i32, i32) {
 
 #[cfg(test)]
 mod tests {
+    use image::Rgb;
+
     use super::*;
 
     #[test]

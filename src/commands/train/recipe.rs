@@ -8,8 +8,9 @@ use crate::commands::Failure;
 use longhand::optimisers::{Adam, Anneal, Optimiser, Schedule, Sgd};
 use longhand::training::Recipe;
 
-/// Every flag is optional: what is not given is as in the recipe below.
+// Every flag is optional: what is not given is as in the recipe below.
 #[derive(clap::Args)]
+#[command(next_help_heading = "Settings of training")]
 pub struct RecipeArgs {
     /// Passes over the training set [default: 5]
     #[arg(long, value_name = "N")]
