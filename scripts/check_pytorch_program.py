@@ -32,7 +32,7 @@ TOLERANCE = 1e-5
 
 ODD = (
     "conv2d 6 4x2 stride=2x1 padding=1x0, relu, max_pool2d 3x2 stride=2x1 padding=1, "
-    "conv2d 7 2x3 stride=1x2 padding=0x1, max_pool2d 2x3 stride=1 padding=1x0, flatten, "
+    "conv2d 7 2x3 stride=1x2 padding=0x1, max_pool2d 2x3 stride=1 padding=1x0, flatten, dropout 0.3, "
     "linear 20, relu, linear 5"
 )
 

@@ -1,11 +1,10 @@
 //! `longhand gradcheck`: gradients against finite differences, and an engine against the
 //! reference.
 
-use super::{EngineArgs, Failure, NetworkArg};
+use super::{EngineArgs, Failure, NetworkArg, network_alone};
 use crate::report::{line, note};
 use longhand::data::Normalisation;
 use longhand::engines::check::{self, Case, TensorError};
-use longhand::network::{Network, Preset};
 use serde_json::{Value, json};
 
 #[derive(clap::Args)]
@@ -36,15 +35,9 @@ const IMAGES: usize = 5;
 const PLACES: usize = 40;
 
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let [default, ..] = Preset::ALL;
-    let description = match &args.network {
-        Some(network) => network.description(10)?,
-        None => default.description(10),
-    };
-    let input = description.input.unwrap_or([1, 28, 28]);
-    let network = Network::new(&description, Some(input))?;
+    let network = network_alone(args.network.as_ref())?;
     let case = Case::draw(&network, IMAGES, args.seed)?;
-    let normalisation = Normalisation::none(input[0]);
+    let normalisation = Normalisation::none(network.input()[0]);
     let mut engine = args.engine.open(network.clone(), normalisation)?;
 
     let mut differences = check::finite_differences(&network, &case, PLACES)?;

@@ -205,6 +205,24 @@ enum NetworkArg {
     File(PathBuf),
 }
 
+/// The layers that `asked` means, or those of the default, for so many classes.
+fn described(asked: Option<&NetworkArg>, classes: usize) -> Result<Description, Failure> {
+    let [default, ..] = Preset::ALL;
+    match asked {
+        Some(network) => network.description(classes),
+        None => Ok(default.description(classes)),
+    }
+}
+
+/// The same as a network without data: where its text names no input, for MNIST's images.
+fn network_alone(asked: Option<&NetworkArg>) -> Result<Network, Failure> {
+    let description = described(asked, 10)?;
+    Ok(Network::new(
+        &description,
+        description.input.or(Some([1, 28, 28])),
+    )?)
+}
+
 impl NetworkArg {
     fn parse(value: &str) -> Result<Self, String> {
         if let Some(path) = value.strip_prefix('@') {

@@ -3,11 +3,11 @@
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
-use super::{Failure, ModelArgs, NetworkArg};
+use super::{Failure, ModelArgs, NetworkArg, network_alone};
 use crate::report::{bytes, grouped, line};
 use longhand::data::Normalisation;
 use longhand::formats::pytorch;
-use longhand::network::{Network, Preset};
+use longhand::network::Network;
 use serde_json::{Value, json};
 
 #[derive(clap::Args)]
@@ -56,18 +56,9 @@ fn open(args: &Args) -> Result<(Network, Normalisation), Failure> {
         let model = args.open()?;
         return Ok((model.network, model.normalisation));
     }
-    let [default, ..] = Preset::ALL;
-    let description = match &args.network {
-        Some(network) => network.description(10)?,
-        None => default.description(10),
-    };
-    // Where the text names no input, it is shown on MNIST's.
-    let input = description.input.unwrap_or([1, 28, 28]);
-    let normalisation = match input {
-        [1, ..] => Normalisation::mnist(),
-        [channels, ..] => Normalisation::none(channels),
-    };
-    Ok((Network::new(&description, Some(input))?, normalisation))
+    let network = network_alone(args.network.as_ref())?;
+    let normalisation = Normalisation::assumed(network.input()[0]);
+    Ok((network, normalisation))
 }
 
 /// The bytes that a training step takes, all numbers being `f32`. What an engine needs beside

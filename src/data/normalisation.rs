@@ -39,6 +39,15 @@ impl Normalisation {
         }
     }
 
+    /// What is taken to be meant where nothing says it: MNIST's figures for gray images, and for
+    /// others none.
+    pub fn assumed(channels: usize) -> Self {
+        match channels {
+            1 => Self::mnist(),
+            _ => Self::none(channels),
+        }
+    }
+
     /// The figures of `images` themselves, rounded to four decimals. A channel that never
     /// changes is only centred.
     pub fn of(images: &Images) -> Self {

@@ -312,9 +312,6 @@ fn bare(
                 .ok_or(ModelFault::NoNetwork)?
         }
     };
-    let normalisation = match network.input() {
-        [1, ..] => Normalisation::mnist(),
-        [channels, ..] => Normalisation::none(channels),
-    };
+    let normalisation = Normalisation::assumed(network.input()[0]);
     Ok((network, normalisation, "unknown data".to_owned()))
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
 
-use super::{BUILTIN, DataArgs, EngineArgs, Failure, NetworkArg, devices, open_model};
+use super::{BUILTIN, DataArgs, EngineArgs, Failure, NetworkArg, described, devices, open_model};
 use crate::report::curves::curves;
 use crate::report::plot::plot;
 use crate::report::{Bar, grouped, line, may_draw, note, percent, terminal_width};
@@ -20,7 +20,7 @@ use longhand::engines::{Engine, EngineKind};
 use longhand::formats::safetensors::ModelFault;
 use longhand::model::Model;
 use longhand::network::initialisation::transferred_parameters;
-use longhand::network::{Description, LayerText, Network, Preset};
+use longhand::network::{Description, LayerText, Network};
 use longhand::optimisers::StepRule;
 use longhand::training::run_record::{
     DataRecord, InitRecord, Machine, RunRecord, RunResult, Seconds, Status,
@@ -166,21 +166,17 @@ fn description(
     data: &Data,
 ) -> Result<Description, Failure> {
     let classes = data.train.classes();
-    if let Some(network) = &args.network {
-        return network.description(classes);
+    match (&args.network, like, init) {
+        (None, Some(run), _) => Ok(run.network.parse()?),
+        (None, None, Some(init)) => {
+            let mut description = init.model.network.description().clone();
+            if let Some(LayerText::Linear { out_features }) = description.layers.last_mut() {
+                *out_features = classes;
+            }
+            Ok(description)
+        }
+        (asked, ..) => described(asked.as_ref(), classes),
     }
-    if let Some(run) = like {
-        return Ok(run.network.parse()?);
-    }
-    let Some(init) = init else {
-        let [default, ..] = Preset::ALL;
-        return Ok(default.description(classes));
-    };
-    let mut description = init.model.network.description().clone();
-    if let Some(LayerText::Linear { out_features }) = description.layers.last_mut() {
-        *out_features = classes;
-    }
-    Ok(description)
 }
 
 /// Data that have changed since a run cannot repeat it.
