@@ -551,6 +551,16 @@ fn like_needs_a_run_and_the_data_that_it_learned_from() {
     place.fails(1, "train --like run", &[FILES[1], "MD5"]);
     // Whoever names the data means them.
     place.succeeds("train --like run --data data");
+    let record = fs::read_to_string(place.path("run/run.json")).unwrap();
+    for (from, to, word) in [
+        ("\"epochs\": 5", "\"epochs\": 0", "at least 1 epoch"),
+        ("\"batch_size\": 32", "\"batch_size\": 0", "batch size"),
+        ("\"lr\": 0.01", "\"lr\": -1.0", "learning rate"),
+    ] {
+        assert!(record.contains(from), "{record}");
+        fs::write(place.path("run/run.json"), record.replace(from, to)).unwrap();
+        place.fails(2, "train --like run --data data", &[word]);
+    }
     fs::write(place.path("run/run.json"), "{}").unwrap();
     place.fails(
         1,

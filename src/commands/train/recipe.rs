@@ -154,6 +154,10 @@ impl RecipeArgs {
         set_or_none(&mut recipe.clip_norm, self.clip_norm);
         set_or_none(&mut recipe.average, self.average);
         set_or_none(&mut recipe.patience, self.patience);
+        // A record that somebody has edited may say what no flag can.
+        if recipe.epochs == 0 {
+            return Err(Failure::Usage("a run has at least 1 epoch".to_owned()));
+        }
         if recipe.patience.is_some() && recipe.validation == 0 {
             return Err(Failure::Usage("--patience needs --validation".to_owned()));
         }
