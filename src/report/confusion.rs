@@ -71,7 +71,7 @@ impl Confusion {
     pub fn picture(&self) -> Result<Picture, PictureError> {
         const SIDE: f64 = 640.0;
         let [classes, answers] = [self.counts.len(), self.answers()];
-        let cell = (SIDE / answers.max(1) as f64).clamp(16.0, 80.0).floor();
+        let cell = (SIDE / answers.max(1) as f64).clamp(6.0, 80.0).floor();
         let [left, top] = [84.0, 128.0];
         let [width, height] = [answers, classes].map(|cells| cells as f64 * cell);
         let title = format!(
@@ -85,7 +85,9 @@ impl Confusion {
         canvas.text(&title, [left, 30.0], 22.0, INK, Align::Left);
         canvas.text(key, [left, 58.0], 14.0, GRAY, Align::Left);
 
-        let names = (0.6 * cell).min(17.0);
+        // Where cells are too small for a name each, some have one.
+        let names = (0.6 * cell).clamp(9.0, 17.0);
+        let named = (14.0 / cell).ceil() as usize;
         canvas.text(
             "answer",
             [left + width / 2.0, top - 36.0],
@@ -94,7 +96,7 @@ impl Confusion {
             Align::Centre,
         );
         canvas.text("label", [left - 30.0, top - 12.0], 16.0, INK, Align::Right);
-        for answer in 0..answers {
+        for answer in (0..answers).step_by(named) {
             let across = left + (answer as f64 + 0.5) * cell;
             let name = name(answer, classes);
             canvas.text(&name, [across, top - 12.0], names, INK, Align::Centre);
@@ -106,13 +108,10 @@ impl Confusion {
         for (label, counts) in self.counts.iter().enumerate() {
             let down = top + label as f64 * cell;
             let middle = down + cell / 2.0;
-            canvas.text(
-                &label.to_string(),
-                [left - 10.0, middle],
-                names,
-                INK,
-                Align::Right,
-            );
+            if label % named == 0 {
+                let beside = [left - 10.0, middle];
+                canvas.text(&label.to_string(), beside, names, INK, Align::Right);
+            }
             let images: usize = counts.iter().sum();
             for (answer, &count) in counts.iter().enumerate() {
                 let across = left + answer as f64 * cell;
@@ -206,6 +205,14 @@ mod tests {
             let image = image::load_from_memory(&png).unwrap();
             assert!(image.width() < 2400 && image.height() < 2600);
         }
+    }
+
+    /// As many as a byte can name, and one answer more.
+    #[test]
+    fn the_most_classes_have_a_picture_of_a_sensible_size() {
+        let png = confusion(256, 257).picture().unwrap().png;
+        let image = image::load_from_memory(&png).unwrap();
+        assert!(image.width() < 3500 && image.height() < 3500);
     }
 
     #[test]

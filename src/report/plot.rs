@@ -78,7 +78,7 @@ pub fn plot(history: &[EpochRecord], epochs: u32, width: u16, colour: bool) -> S
 
     let first = history.first().map_or(1, |record| record.epoch);
     let latest = history.last().map_or(1, |record| record.epoch);
-    let x = Axis::whole(first, epochs.max(latest), usize::from(areas[0].width) / 12);
+    let x = Axis::whole(first, epochs.max(latest), usize::from(areas[0].width) / 7);
     let charts = [
         ("loss", Metrics::loss as fn(&Metrics) -> f64, f64::INFINITY),
         ("accuracy, %", |metrics| 100.0 * metrics.accuracy(), 100.0),

@@ -170,6 +170,8 @@ fn description(
         (None, Some(run), _) => Ok(run.network.parse()?),
         (None, None, Some(init)) => {
             let mut description = init.model.network.description().clone();
+            // For other images it is a tensor that does not fit, which is then named.
+            description.input = None;
             if let Some(LayerText::Linear { out_features }) = description.layers.last_mut() {
                 *out_features = classes;
             }
