@@ -1,5 +1,6 @@
 //! Images side by side, with what is said of each.
 
+use image::imageops::thumbnail;
 use image::{Rgb, RgbImage};
 
 use super::canvas::{Align, Canvas, INK, PictureError, SCALE, text_width};
@@ -24,7 +25,7 @@ pub struct Cell<'a> {
 /// The images of `cells` as a PNG, `columns` in a row. One channel is gray, three are red, green
 /// and blue; of any other number the first is shown.
 pub fn grid(cells: &[Cell], columns: usize) -> Result<Vec<u8>, PictureError> {
-    let images = cells.iter().map(enlarged).collect::<Result<Vec<_>, _>>()?;
+    let images = cells.iter().map(sized).collect::<Result<Vec<_>, _>>()?;
     let captions = || cells.iter().map(|cell| cell.caption.lines());
     let largest = |size: fn(&RgbImage) -> u32| {
         let pixels = images.iter().map(size).max().unwrap_or(0);
@@ -61,8 +62,9 @@ pub fn grid(cells: &[Cell], columns: usize) -> Result<Vec<u8>, PictureError> {
     canvas.png()
 }
 
-/// An image with every pixel a square of whole device pixels, so that none is blurred.
-fn enlarged(cell: &Cell) -> Result<RgbImage, PictureError> {
+/// An image with every pixel a square of whole device pixels, so that none is blurred; but one of
+/// more than twice the usual size is made that small.
+fn sized(cell: &Cell) -> Result<RgbImage, PictureError> {
     let Cell { shape, image, .. } = *cell;
     let [channels, height, width] = shape;
     let plane = height.checked_mul(width).filter(|&plane| plane > 0);
@@ -78,13 +80,19 @@ fn enlarged(cell: &Cell) -> Result<RgbImage, PictureError> {
         let [width, height] = [width, height].map(|size| size as f64);
         return Err(PictureError::TooLarge { width, height });
     };
-    Ok(RgbImage::from_fn(wide, high, |x, y| {
+    let rgb = RgbImage::from_fn(wide, high, |x, y| {
         let pixel = y as usize / factor * width + x as usize / factor;
         match channels {
             3 => Rgb([0, 1, 2].map(|channel| image[channel * plane + pixel])),
             _ => Rgb([image[pixel]; 3]),
         }
-    }))
+    });
+    let shrinking = 2.0 * pixels / f64::from(wide.max(high));
+    if shrinking >= 1.0 {
+        return Ok(rgb);
+    }
+    let [wide, high] = [wide, high].map(|size| (f64::from(size) * shrinking).round().max(1.0));
+    Ok(thumbnail(&rgb, wide as u32, high as u32))
 }
 
 #[cfg(test)]
@@ -102,6 +110,15 @@ mod tests {
             image,
             caption,
         }
+    }
+
+    #[test]
+    fn large_images_are_made_smaller() {
+        let bytes = vec![200; 2000 * 1000];
+        let image = read(&grid(&[cell([1, 1000, 2000], &bytes, "")], 1).unwrap());
+        // 16 units on each side, of two pixels each.
+        assert_eq!(image.dimensions(), (448 + 64, 224 + 64));
+        assert_eq!(*image.get_pixel(256, 144), Rgb([200; 3]));
     }
 
     #[test]
