@@ -54,7 +54,7 @@ pub enum EngineError {
     NotFinite {
         /// The step of this epoch, the first being 1.
         step: usize,
-        /// The mean loss of its batch, or of the test set after an epoch's last step.
+        /// The mean loss of its batch, or of what judges an epoch after its last step.
         loss: f64,
         /// The learning rate it was made with.
         lr: f64,

@@ -139,12 +139,14 @@ pub fn train(
         let [test, validation] = judge(engine, &rule, &state, judged).map_err(ended)?;
         let test = test.unwrap_or_default();
         let lr = rule.lr(state.steps.saturating_sub(1));
-        // The last step may have diverged, which no batch of the epoch shows any more.
         let weights = rule.weights(&state);
-        if !test.loss_sum.is_finite() || !state.parameters.iter().all(|p| p.is_finite()) {
+        // The last step may have diverged, which no batch of the epoch shows any more.
+        let losses = [Some(test), validation].map(|judged| judged.map_or(0.0, |m| m.loss()));
+        let spoilt = losses.into_iter().find(|loss| !loss.is_finite());
+        if spoilt.is_some() || !state.parameters.iter().all(|p| p.is_finite()) {
             return Err(ended(EngineError::NotFinite {
                 step: order.len().div_ceil(rule.batch_size),
-                loss: test.loss(),
+                loss: spoilt.unwrap_or(test.loss()),
                 lr,
             }));
         }
