@@ -42,7 +42,7 @@ pub type Point = [f64; 2];
 /// Why there is no picture.
 #[derive(Debug, Error)]
 pub enum PictureError {
-    #[error("a picture of {width:.0} x {height:.0} pixels is too large")]
+    #[error("a picture of {width:.0} x {height:.0} pixels is too large: show fewer images")]
     TooLarge { width: f64, height: f64 },
     #[error("an image of {bytes} bytes is not of {}x{}x{}", .shape[0], .shape[1], .shape[2])]
     Shape { shape: [usize; 3], bytes: usize },
