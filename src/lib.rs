@@ -72,7 +72,7 @@ pub mod digest;
 pub mod engines;
 mod error;
 pub mod formats;
-mod hardware;
+pub mod hardware;
 pub mod layers;
 pub mod model;
 pub mod network;

@@ -6,7 +6,9 @@ use std::ops::ControlFlow;
 
 use longhand::data::{Batch, Dataset, Images, Normalisation};
 use longhand::engines::check::{Case, against_reference};
+use longhand::engines::lanes::{self, Convolutions, Settings};
 use longhand::engines::{Engine, EngineError, Im2col, Metrics, Reference};
+use longhand::hardware::lanes::Path;
 use longhand::network::initialisation::initial_parameters;
 use longhand::network::{Description, Network, Preset};
 use longhand::optimisers::{
@@ -21,13 +23,33 @@ const TOLERANCE: f64 = 1e-5;
 
 /// Every engine that computes in f32, for one network.
 fn engines(network: &Network) -> Vec<Box<dyn Engine>> {
+    engines_with(network, Convolutions::Fastest)
+}
+
+fn engines_with(network: &Network, convolutions: Convolutions) -> Vec<Box<dyn Engine>> {
     let normalisation = normalisation(network);
     let im2col = |threads| Im2col::new(network.clone(), normalisation.clone(), Some(threads));
-    vec![
+    let mut engines: Vec<Box<dyn Engine>> = vec![
         Box::new(Reference::new(network.clone(), normalisation.clone()).unwrap()),
         Box::new(im2col(1).unwrap()),
         Box::new(im2col(3).unwrap()),
-    ]
+    ];
+    let paths = Path::ALL.into_iter().filter(|path| path.is_available());
+    engines.extend(paths.flat_map(|path| {
+        let settings = Settings { path, convolutions };
+        [1, 3].map(|threads| lanes(network, threads, settings))
+    }));
+    engines
+}
+
+fn lanes(network: &Network, threads: usize, settings: Settings) -> Box<dyn Engine> {
+    lanes::open(
+        network.clone(),
+        normalisation(network),
+        Some(threads),
+        settings,
+    )
+    .unwrap()
 }
 
 fn in_f64(network: &Network) -> Reference<f64> {
@@ -168,6 +190,8 @@ proptest! {
         let input = tensor(&input_shape, 0);
         let d_output = tensor(&output_shape, 1);
         let parameters = whole_numbers(network.parameter_count(), seed, 2);
+        // Winograd's transforms divide by 45.
+        let exact = Convolutions::Direct;
 
         let mut reference = in_f64(&network);
         let wide = parameters.iter().map(|&p| f64::from(p)).collect();
@@ -175,7 +199,7 @@ proptest! {
         let expected = reference
             .backward(&input.mapv(f64::from), &d_output.mapv(f64::from))
             .unwrap();
-        for mut engine in engines(&network) {
+        for mut engine in engines_with(&network, exact) {
             engine.load(&TrainingState::from_parameters(parameters.clone())).unwrap();
             let found = engine.backward(&input, &d_output).unwrap();
             let name = engine.name();

@@ -5,6 +5,7 @@
 
 pub mod check;
 pub mod im2col;
+pub mod lanes;
 pub mod reference;
 
 use std::fmt;
@@ -20,6 +21,7 @@ use crate::network::{Network, NetworkError};
 use crate::optimisers::{StepRule, TrainingState};
 use crate::tensor::{Element, Tensor};
 pub use im2col::Im2col;
+pub use lanes::Lanes;
 pub use reference::Reference;
 
 /// What an engine could not do.
@@ -72,6 +74,18 @@ pub enum EngineError {
         threads: usize,
         /// What the system said.
         reason: String,
+    },
+    /// A thread panicked: a fault of the engine's.
+    #[error("a thread of the engine failed: {0}. This is a fault of longhand's: please report it")]
+    Panicked(String),
+    /// `LONGHAND_LANES` names no instructions, or none that this processor has.
+    #[error(
+        "LONGHAND_LANES is {name:?}: it must be one of those that this processor has: {}",
+        lanes::available()
+    )]
+    Path {
+        /// What it was.
+        name: String,
     },
 }
 
@@ -248,28 +262,61 @@ fn train_in_batches<T: Element, E: Engine<T> + ?Sized>(
     rule: &StepRule,
     watch: &mut Watch,
 ) -> Result<Metrics, EngineError> {
-    let mut metrics = Metrics::default();
-    let mut reported = None::<Instant>;
-    for (index, batch) in batches(data, order, rule.batch_size).enumerate() {
-        let batch_metrics = engine.train_batch(&batch, rule)?;
-        if !batch_metrics.loss_sum.is_finite() {
+    let mut totals = RunningTotals::new(order.len());
+    for batch in batches(data, order, rule.batch_size) {
+        let metrics = engine.train_batch(&batch, rule)?;
+        totals.add(metrics, engine.steps(), rule, watch)?;
+    }
+    Ok(totals.metrics)
+}
+
+/// What an epoch adds up to so far, and when it was last reported.
+struct RunningTotals {
+    metrics: Metrics,
+    of: usize,
+    steps: usize,
+    reported: Option<Instant>,
+}
+
+impl RunningTotals {
+    /// Of an epoch of so many examples.
+    fn new(of: usize) -> Self {
+        Self {
+            metrics: Metrics::default(),
+            of,
+            steps: 0,
+            reported: None,
+        }
+    }
+
+    /// Counts a step's batch, with `done` steps since the beginning of training, and reports when
+    /// it is time.
+    fn add(
+        &mut self,
+        batch: Metrics,
+        done: u64,
+        rule: &StepRule,
+        watch: &mut Watch,
+    ) -> Result<(), EngineError> {
+        self.steps += 1;
+        if !batch.loss_sum.is_finite() {
             return Err(EngineError::NotFinite {
-                step: index + 1,
-                loss: batch_metrics.loss(),
-                lr: rule.lr(engine.steps().saturating_sub(1)),
+                step: self.steps,
+                loss: batch.loss(),
+                lr: rule.lr(done.saturating_sub(1)),
             });
         }
-        metrics.add(batch_metrics);
-        let of = order.len();
-        let due = reported.is_none_or(|time| time.elapsed() >= REPORT_EVERY);
-        if due || metrics.examples == of {
-            reported = Some(Instant::now());
+        self.metrics.add(batch);
+        let due = (self.reported).is_none_or(|time| time.elapsed() >= REPORT_EVERY);
+        if due || self.metrics.examples == self.of {
+            self.reported = Some(Instant::now());
+            let (metrics, of) = (self.metrics, self.of);
             if watch(&Progress { metrics, of }).is_break() {
                 return Err(EngineError::Stopped);
             }
         }
+        Ok(())
     }
-    Ok(metrics)
 }
 
 /// The engines by name, as `--engine` has them.
@@ -283,11 +330,19 @@ pub enum EngineKind {
     Reference,
     /// [`Im2col`]
     Im2col,
+    /// [`Lanes`]
+    Lanes,
 }
 
 impl EngineKind {
     /// All of them, the default first.
-    pub const ALL: [Self; 4] = [Self::Auto, Self::Cpu, Self::Reference, Self::Im2col];
+    pub const ALL: [Self; 5] = [
+        Self::Auto,
+        Self::Cpu,
+        Self::Reference,
+        Self::Im2col,
+        Self::Lanes,
+    ];
 
     /// The name.
     pub fn name(self) -> &'static str {
@@ -296,6 +351,7 @@ impl EngineKind {
             Self::Cpu => "cpu",
             Self::Reference => "reference",
             Self::Im2col => "im2col",
+            Self::Lanes => "lanes",
         }
     }
 
@@ -307,10 +363,13 @@ impl EngineKind {
     /// What it stands for, in a line.
     pub fn about(self) -> &'static str {
         match self {
-            Self::Auto => "the fastest engine of this machine: im2col",
-            Self::Cpu => "the fastest engine of the CPU: im2col",
+            Self::Auto => "the fastest engine of this machine: lanes",
+            Self::Cpu => "the fastest engine of the CPU: lanes",
             Self::Reference => "plain loops that follow the formulas, one thread",
             Self::Im2col => "convolution as a matrix product, all threads",
+            Self::Lanes => {
+                "eight or sixteen images in a register, Winograd convolution, all threads"
+            }
         }
     }
 }
@@ -335,9 +394,13 @@ pub fn open(
 ) -> Result<Box<dyn Engine>, EngineError> {
     Ok(match kind {
         EngineKind::Reference => Box::new(Reference::new(network, normalisation)?),
-        EngineKind::Auto | EngineKind::Cpu | EngineKind::Im2col => {
-            Box::new(Im2col::new(network, normalisation, threads)?)
-        }
+        EngineKind::Im2col => Box::new(Im2col::new(network, normalisation, threads)?),
+        EngineKind::Auto | EngineKind::Cpu | EngineKind::Lanes => lanes::open(
+            network,
+            normalisation,
+            threads,
+            lanes::Settings::from_environment()?,
+        )?,
     })
 }
 

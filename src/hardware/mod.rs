@@ -1,5 +1,7 @@
-//! What the machine gives: matrix products at its speed.
+//! What the machine gives: matrix products at its speed, vectors, threads that work in step.
 
 mod gemm;
+pub mod lanes;
+pub mod workers;
 
 pub(crate) use gemm::{Target, gemm};

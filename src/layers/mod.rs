@@ -12,6 +12,7 @@
 //! belong to an engine, and a hand may panic on one of the wrong length.
 
 pub mod conv2d;
+pub mod conv2d_relu_max_pool2d;
 pub mod cross_entropy;
 pub mod dropout;
 pub mod flatten;

@@ -23,7 +23,9 @@
 //! the sizes; PyTorch's documentation of `Conv2d` for the conventions.
 
 pub mod im2col;
+pub mod lanes;
 pub mod reference;
+pub mod winograd;
 
 use super::{Misfit, Window, checked_elements};
 

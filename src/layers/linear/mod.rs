@@ -18,6 +18,7 @@
 //! documentation of `Linear` for the layout of the weight.
 
 pub mod im2col;
+pub mod lanes;
 pub mod reference;
 
 use super::{Misfit, checked_elements};

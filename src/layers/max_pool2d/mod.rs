@@ -21,6 +21,7 @@
 //! CPU kernel.
 
 pub mod im2col;
+pub mod lanes;
 pub mod reference;
 
 use super::{Misfit, Window, checked_elements};

@@ -10,4 +10,5 @@
 //! Source: Nair and Hinton, *Rectified Linear Units Improve Restricted Boltzmann Machines*,
 //! ICML 2010. At 0 the gradient is 0, as in PyTorch.
 
+pub mod lanes;
 pub mod reference;

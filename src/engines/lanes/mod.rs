@@ -1,0 +1,502 @@
+//! The fastest engine of the CPU: a group of eight or sixteen images in the lanes of a register
+//! ([`crate::hardware::lanes`]), each group through the whole network on one thread.
+//!
+//! A batch is cut into slices by its size alone, never by the number of threads; a slice adds up
+//! a gradient of its own, group by group, and the slices' gradients are added in their order. So
+//! the same seed gives the same bits on any number of threads. Threads are woken once an epoch
+//! and meet at a barrier twice a step ([`crate::hardware::workers`]): when all slices are done, and
+//! when the first thread has changed the parameters.
+//!
+//! [`mod@plan`] says which layers are fused and how each convolution is computed. Every buffer is
+//! allocated before the first step or in it.
+
+pub mod plan;
+mod workspace;
+
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+
+use ndarray::Array2;
+
+use super::{
+    Backward, Engine, EngineError, Metrics, RunningTotals, Watch, check_batch, check_images,
+    check_normalisation, check_state, check_tensors, outputs,
+};
+use crate::data::{Batch, Dataset, Images, Normalisation, batches};
+use crate::hardware::lanes::{self, Path, Portable};
+#[cfg(target_arch = "x86_64")]
+use crate::hardware::lanes::{Avx2, Avx512};
+use crate::hardware::workers::{Panicked, Worker, Workers};
+use crate::layers::dropout::Draws;
+use crate::network::Network;
+use crate::optimisers::{StepRule, TrainingState};
+use crate::tensor::Tensor;
+pub use plan::Convolutions;
+use plan::Stage;
+use workspace::Workspace;
+
+/// The most slices of a batch, each of which has a gradient of its own.
+const MAX_SLICES: usize = 32;
+
+/// Examples of a slice are a multiple of this, so that no path has a group that is not full but
+/// the batch's last.
+const SLICE: usize = lanes::MAX_WIDTH;
+
+/// How many examples are in each slice of a batch of at least one, the last perhaps fewer.
+fn slice_length(batch: usize) -> usize {
+    batch.div_ceil(MAX_SLICES).next_multiple_of(SLICE)
+}
+
+/// How the engine computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The instructions.
+    pub path: Path,
+    /// The ways of convolution.
+    pub convolutions: Convolutions,
+}
+
+/// The fastest that this processor has.
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            path: Path::best(),
+            convolutions: Convolutions::default(),
+        }
+    }
+}
+
+impl Settings {
+    /// The default, with the instructions that the environment variable `LONGHAND_LANES` names,
+    /// if it is set: `avx512`, `avx2` or `portable`.
+    ///
+    /// # Errors
+    /// If it names none, or none that this processor has.
+    pub fn from_environment() -> Result<Self, EngineError> {
+        let Some(name) = std::env::var_os("LONGHAND_LANES") else {
+            return Ok(Self::default());
+        };
+        let path = name.to_str().and_then(Path::named);
+        match path.filter(|path| path.is_available()) {
+            Some(path) => Ok(Self {
+                path,
+                ..Self::default()
+            }),
+            None => Err(EngineError::Path {
+                name: name.to_string_lossy().into_owned(),
+            }),
+        }
+    }
+}
+
+/// The paths of this processor, as a sentence has them.
+pub(super) fn available() -> String {
+    let paths = Path::ALL.into_iter().filter(|path| path.is_available());
+    paths.map(Path::name).collect::<Vec<_>>().join(", ")
+}
+
+/// An engine for `network`, with all parameters 0, on `threads` threads, or as many as the machine
+/// has.
+///
+/// # Errors
+/// If the normalisation is for other channels than the network's, the processor has not the
+/// instructions, or threads cannot be started.
+pub fn open(
+    network: Network,
+    normalisation: Normalisation,
+    threads: Option<usize>,
+    settings: Settings,
+) -> Result<Box<dyn Engine>, EngineError> {
+    let Settings { path, convolutions } = settings;
+    let missing = || EngineError::Path {
+        name: path.name().to_owned(),
+    };
+    Ok(match path {
+        #[cfg(target_arch = "x86_64")]
+        Path::Avx512 => {
+            let lanes = Avx512::detect().ok_or_else(missing)?;
+            Box::new(Lanes::new(
+                lanes,
+                network,
+                normalisation,
+                threads,
+                convolutions,
+            )?)
+        }
+        #[cfg(target_arch = "x86_64")]
+        Path::Avx2 => {
+            let lanes = Avx2::detect().ok_or_else(missing)?;
+            Box::new(Lanes::new(
+                lanes,
+                network,
+                normalisation,
+                threads,
+                convolutions,
+            )?)
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        Path::Avx512 | Path::Avx2 => return Err(missing()),
+        Path::Portable => {
+            let lanes = Portable;
+            Box::new(Lanes::new(
+                lanes,
+                network,
+                normalisation,
+                threads,
+                convolutions,
+            )?)
+        }
+    })
+}
+
+/// Images in the lanes, slices on all threads.
+pub struct Lanes<T: lanes::Lanes> {
+    network: Network,
+    stages: Vec<Stage>,
+    workers: Workers,
+    /// One a worker, and used by it alone, so that no lock ever waits.
+    workspaces: Vec<Mutex<Workspace<T>>>,
+    /// Read by all while slices are computed, changed by one in between.
+    state: RwLock<TrainingState>,
+    /// One a slice; the first also takes the sum.
+    slices: Vec<Mutex<Slice>>,
+}
+
+/// What one slice of a batch adds up.
+pub(crate) struct Slice {
+    pub(crate) d_parameters: Vec<f32>,
+    pub(crate) metrics: Metrics,
+}
+
+/// A lock that is never waited for. What a panic left behind it is written before it is read.
+fn locked<V>(mutex: &Mutex<V>) -> MutexGuard<'_, V> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl From<Panicked> for EngineError {
+    fn from(Panicked(message): Panicked) -> Self {
+        Self::Panicked(message)
+    }
+}
+
+impl<T: lanes::Lanes> Lanes<T> {
+    /// An engine for `network` by the instructions that `lanes` proves to be there.
+    ///
+    /// # Errors
+    /// As [`open`].
+    pub fn new(
+        lanes: T,
+        network: Network,
+        normalisation: Normalisation,
+        threads: Option<usize>,
+        convolutions: Convolutions,
+    ) -> Result<Self, EngineError> {
+        check_normalisation(&network, &normalisation)?;
+        let threads = threads
+            .or_else(|| std::thread::available_parallelism().ok().map(usize::from))
+            .unwrap_or(1);
+        let workers = Workers::new(threads).map_err(|error| EngineError::Threads {
+            threads,
+            reason: error.to_string(),
+        })?;
+        let stages = plan::plan(&network, T::WIDTH, convolutions);
+        let workspaces = (0..workers.count())
+            .map(|_| Mutex::new(Workspace::new(lanes, &network, &normalisation, &stages)))
+            .collect();
+        let parameters = vec![0.0; network.parameter_count()];
+        Ok(Self {
+            network,
+            stages,
+            workers,
+            workspaces,
+            state: RwLock::new(TrainingState::from_parameters(parameters)),
+            slices: Vec::new(),
+        })
+    }
+
+    fn state_mut(&mut self) -> &mut TrainingState {
+        self.state.get_mut().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Computes the gradient of every batch's mean loss, and after each, when all threads wait,
+    /// calls `each` with the state, the gradient (P) and the metrics, on the caller's thread.
+    /// Ends after the last batch, or when `each` says so.
+    fn each_gradient<'b>(
+        &mut self,
+        largest: usize,
+        batches: impl Fn() -> Box<dyn Iterator<Item = Batch<'b>> + 'b> + Sync,
+        rule: &StepRule,
+        each: impl FnMut(&mut TrainingState, &mut [f32], Metrics) -> ControlFlow<()> + Send,
+    ) -> Result<(), EngineError> {
+        let count = largest.div_ceil(slice_length(largest.max(1)));
+        let parameters = self.network.parameter_count();
+        while self.slices.len() < count {
+            self.slices.push(Mutex::new(Slice {
+                d_parameters: vec![0.0; parameters],
+                metrics: Metrics::default(),
+            }));
+        }
+        let each = Mutex::new(each);
+        let next = AtomicUsize::new(0);
+        let stop = AtomicBool::new(false);
+        let this = &*self;
+        let work = |worker: Worker| {
+            let mut workspace = locked(&this.workspaces[worker.index]);
+            workspace.prepare_training(&this.network, &this.stages);
+            for batch in batches() {
+                this.slice_gradients(&mut workspace, &batch, rule, &next);
+                if worker.wait().is_err() {
+                    return;
+                }
+                if worker.index == 0 {
+                    let mut each = locked(&each);
+                    let mut state = this.state.write().unwrap_or_else(PoisonError::into_inner);
+                    let (mut sum, metrics) = this.sum_slices(batch.len());
+                    let flow = each(&mut state, &mut sum.d_parameters, metrics);
+                    stop.store(flow.is_break(), Ordering::Relaxed);
+                    next.store(0, Ordering::Relaxed);
+                }
+                if worker.wait().is_err() || stop.load(Ordering::Relaxed) {
+                    return;
+                }
+            }
+        };
+        self.workers.run(count, work)?;
+        Ok(())
+    }
+
+    /// The slices of a batch that no other thread has taken.
+    fn slice_gradients(
+        &self,
+        workspace: &mut Workspace<T>,
+        batch: &Batch,
+        rule: &StepRule,
+        next: &AtomicUsize,
+    ) {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        let length = slice_length(batch.len());
+        let count = batch.len().div_ceil(length);
+        let mut prepared = false;
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            if index >= count {
+                return;
+            }
+            if !prepared {
+                workspace.prepare_weights(&self.network, &self.stages, &state.parameters);
+                prepared = true;
+            }
+            let mut slice = locked(&self.slices[index]);
+            slice.d_parameters.fill(0.0);
+            slice.metrics = Metrics::default();
+            let examples = index * length..batch.len().min((index + 1) * length);
+            for start in examples.clone().step_by(T::WIDTH) {
+                let group = start..examples.end.min(start + T::WIDTH);
+                let draws = Draws {
+                    seed: rule.seed,
+                    step: state.steps,
+                    example: start,
+                };
+                let images = group.clone().map(|n| batch.image(n));
+                workspace.read(&self.network, images);
+                workspace.forward(&self.network, &self.stages, &state.parameters, Some(draws));
+                let metrics = workspace.loss(batch, group, rule.label_smoothing);
+                slice.metrics.add(metrics);
+                workspace.backward(
+                    &self.network,
+                    &self.stages,
+                    &state.parameters,
+                    draws,
+                    &mut slice.d_parameters,
+                    false,
+                );
+            }
+        }
+    }
+
+    /// Adds the gradients of a batch's slices up, in their order, into the first.
+    fn sum_slices(&self, batch: usize) -> (MutexGuard<'_, Slice>, Metrics) {
+        let count = batch.div_ceil(slice_length(batch));
+        let mut sum = locked(&self.slices[0]);
+        let mut metrics = sum.metrics;
+        for slice in &self.slices[1..count] {
+            let slice = locked(slice);
+            metrics.add(slice.metrics);
+            for (sum, d_parameter) in sum.d_parameters.iter_mut().zip(&slice.d_parameters) {
+                *sum += d_parameter;
+            }
+        }
+        (sum, metrics)
+    }
+
+    /// One batch, on all threads.
+    fn one_gradient(
+        &mut self,
+        batch: &Batch,
+        rule: &StepRule,
+        mut each: impl FnMut(&mut TrainingState, &mut [f32]) + Send,
+    ) -> Result<Metrics, EngineError> {
+        check_batch(&self.network, batch)?;
+        let mut found = Metrics::default();
+        let once = || -> Box<dyn Iterator<Item = Batch<'_>>> { Box::new(std::iter::once(*batch)) };
+        self.each_gradient(batch.len(), once, rule, |state, sum, metrics| {
+            found = metrics;
+            each(state, sum);
+            ControlFlow::Continue(())
+        })?;
+        Ok(found)
+    }
+}
+
+impl<T: lanes::Lanes> Engine for Lanes<T> {
+    fn name(&self) -> &'static str {
+        "lanes"
+    }
+
+    fn network(&self) -> &Network {
+        &self.network
+    }
+
+    fn threads(&self) -> usize {
+        self.workers.count()
+    }
+
+    fn load(&mut self, state: &TrainingState) -> Result<(), EngineError> {
+        check_state(&self.network, state)?;
+        self.state_mut().clone_from(state);
+        Ok(())
+    }
+
+    fn state(&self) -> TrainingState {
+        self.state
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn steps(&self) -> u64 {
+        self.state
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .steps
+    }
+
+    fn backward(&mut self, input: &Tensor, d_output: &Tensor) -> Result<Backward, EngineError> {
+        let n = check_tensors(&self.network, input, d_output)?;
+        let (input, d_output) = (input.as_standard_layout(), d_output.as_standard_layout());
+        let mut output = Tensor::zeros(d_output.shape());
+        let mut d_input = Tensor::zeros(input.shape());
+        let mut d_parameters = vec![0.0; self.network.parameter_count()];
+        let flat = "a tensor in standard layout is a slice";
+        let (x, d_y) = (
+            input.as_slice().expect(flat),
+            d_output.as_slice().expect(flat),
+        );
+        let y = output.as_slice_mut().expect(flat);
+        let d_x = d_input.as_slice_mut().expect(flat);
+        let (inputs, outputs) = (x.len() / n.max(1), y.len() / n.max(1));
+        let this = &*self;
+        let state = this.state.read().unwrap_or_else(PoisonError::into_inner);
+        let (network, stages, parameters) = (&this.network, &this.stages, &state.parameters);
+        let mut work = locked(&this.workspaces[0]);
+        work.prepare_training(network, stages);
+        work.prepare_weights(network, stages, parameters);
+        for start in (0..n).step_by(T::WIDTH) {
+            let group = start..n.min(start + T::WIDTH);
+            let draws = Draws {
+                seed: 0,
+                step: state.steps,
+                example: start,
+            };
+            work.gather_input(&x[group.start * inputs..group.end * inputs]);
+            work.forward(network, stages, parameters, Some(draws));
+            work.scatter_output(&mut y[group.start * outputs..group.end * outputs]);
+            work.gather_d_output(&d_y[group.start * outputs..group.end * outputs]);
+            work.backward(network, stages, parameters, draws, &mut d_parameters, true);
+            work.scatter_d_input(&mut d_x[group.start * inputs..group.end * inputs]);
+        }
+        Ok(Backward {
+            output,
+            d_input,
+            d_parameters,
+        })
+    }
+
+    fn gradients(
+        &mut self,
+        batch: &Batch,
+        rule: &StepRule,
+    ) -> Result<(Metrics, Vec<f32>), EngineError> {
+        let mut gradients = Vec::new();
+        let metrics = self.one_gradient(batch, rule, |_, sum| gradients.extend_from_slice(sum))?;
+        Ok((metrics, gradients))
+    }
+
+    fn train_batch(&mut self, batch: &Batch, rule: &StepRule) -> Result<Metrics, EngineError> {
+        self.one_gradient(batch, rule, |state, sum| {
+            rule.update(state, sum);
+        })
+    }
+
+    fn train_epoch(
+        &mut self,
+        data: &Dataset,
+        order: &[u32],
+        rule: &StepRule,
+        watch: &mut Watch,
+    ) -> Result<Metrics, EngineError> {
+        check_images(&self.network, data.images().shape())?;
+        self.network.check_classes(data.classes())?;
+        let mut totals = RunningTotals::new(order.len());
+        let mut result = Ok(());
+        let all = || -> Box<dyn Iterator<Item = Batch<'_>>> {
+            Box::new(batches(data, order, rule.batch_size))
+        };
+        let largest = rule.batch_size.min(order.len());
+        self.each_gradient(largest, all, rule, |state, sum, metrics| {
+            rule.update(state, sum);
+            result = totals.add(metrics, state.steps, rule, watch);
+            match result {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            }
+        })?;
+        result.map(|()| totals.metrics)
+    }
+
+    fn predict(&mut self, images: &Images) -> Result<Array2<f32>, EngineError> {
+        check_images(&self.network, images.shape())?;
+        let classes = outputs(&self.network)?;
+        let mut logits = Array2::zeros((images.len(), classes));
+        let rows = logits.as_slice_mut().expect("a new array is a slice");
+        let groups: Vec<_> = (rows.chunks_mut(T::WIDTH * classes))
+            .map(Mutex::new)
+            .collect();
+        let next = AtomicUsize::new(0);
+        let this = &*self;
+        let state = this.state.read().unwrap_or_else(PoisonError::into_inner);
+        let work = |worker: Worker| {
+            let mut work = locked(&this.workspaces[worker.index]);
+            work.prepare_weights(&this.network, &this.stages, &state.parameters);
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let Some(group) = groups.get(index) else {
+                    return;
+                };
+                let mut logits = locked(group);
+                let first = index * T::WIDTH;
+                let count = logits.len() / classes;
+                work.read(
+                    &this.network,
+                    (first..first + count).map(|n| images.image(n)),
+                );
+                work.forward(&this.network, &this.stages, &state.parameters, None);
+                work.scatter_output(&mut logits);
+            }
+        };
+        this.workers.run(groups.len(), work)?;
+        drop(groups);
+        Ok(logits)
+    }
+}

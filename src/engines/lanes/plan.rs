@@ -1,0 +1,115 @@
+//! What the engine makes of a network: which layers become one stage, and which way each
+//! convolution is computed. Decided once, by shapes alone.
+
+use std::fmt;
+
+use crate::layers::conv2d::winograd::Winograd;
+use crate::layers::conv2d_relu_max_pool2d;
+use crate::layers::max_pool2d::MaxPool2d;
+use crate::network::{Network, Operation};
+
+/// Which ways a convolution may be computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Convolutions {
+    /// By Winograd's filtering where the window allows it and it is faster.
+    #[default]
+    Fastest,
+    /// All directly: sums of whole numbers are then exact.
+    Direct,
+}
+
+/// The way of one convolution.
+#[derive(Clone, Copy, Debug)]
+pub enum Way {
+    /// [`crate::layers::conv2d::lanes`]
+    Direct,
+    /// [`crate::layers::conv2d::winograd`]
+    Winograd(Winograd),
+}
+
+/// One or three layers that are computed together, from one buffer into the next.
+#[derive(Clone, Copy, Debug)]
+pub struct Stage {
+    /// The index of its first layer.
+    pub layer: usize,
+    /// What it computes.
+    pub kind: Kind,
+}
+
+/// What a stage computes. Flatten is none: it moves nothing.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// A convolution alone.
+    Conv2d(Way),
+    /// A convolution, ReLU and this pooling.
+    Conv2dReluMaxPool2d(Way, MaxPool2d),
+    /// Any other layer alone.
+    Alone,
+}
+
+impl Stage {
+    /// How many layers it is.
+    pub fn layers(&self) -> usize {
+        match self.kind {
+            Kind::Conv2dReluMaxPool2d(..) => 3,
+            Kind::Conv2d(_) | Kind::Alone => 1,
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let way = |way: &Way| match way {
+            Way::Direct => "direct",
+            Way::Winograd(_) => "Winograd",
+        };
+        match &self.kind {
+            Kind::Conv2d(chosen) => f.write_str(way(chosen)),
+            Kind::Conv2dReluMaxPool2d(chosen, _) => {
+                write!(f, "{}, fused with relu and max_pool2d", way(chosen))
+            }
+            Kind::Alone => f.write_str("in the lanes"),
+        }
+    }
+}
+
+/// The stages of `network` for vectors of `width` lanes.
+pub fn plan(network: &Network, width: usize, convolutions: Convolutions) -> Vec<Stage> {
+    let layers = network.layers();
+    let mut stages = Vec::new();
+    let mut layer = 0;
+    while layer < layers.len() {
+        let kind = match &layers[layer].operation {
+            Operation::Flatten => None,
+            Operation::Conv2d(conv) => {
+                let way = match convolutions {
+                    Convolutions::Fastest => {
+                        Winograd::new(conv, width).map_or(Way::Direct, Way::Winograd)
+                    }
+                    Convolutions::Direct => Way::Direct,
+                };
+                let next = |k: usize| layers.get(layer + k).map(|layer| &layer.operation);
+                Some(match (next(1), next(2)) {
+                    (Some(Operation::Relu), Some(Operation::MaxPool2d(pool)))
+                        if conv2d_relu_max_pool2d::fits(pool) =>
+                    {
+                        Kind::Conv2dReluMaxPool2d(way, *pool)
+                    }
+                    _ => Kind::Conv2d(way),
+                })
+            }
+            Operation::Relu
+            | Operation::MaxPool2d(_)
+            | Operation::Linear(_)
+            | Operation::Dropout(_) => Some(Kind::Alone),
+        };
+        let Some(kind) = kind else {
+            layer += 1;
+            continue;
+        };
+        let stage = Stage { layer, kind };
+        layer += stage.layers();
+        stages.push(stage);
+    }
+    stages
+}

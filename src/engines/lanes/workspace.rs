@@ -1,0 +1,453 @@
+//! What one thread needs to take a group of images through the network, and the order of calls.
+
+use std::ops::Range;
+
+use super::plan::{Kind, Stage, Way};
+use crate::data::{Batch, Normalisation};
+use crate::engines::Metrics;
+use crate::hardware::lanes::Lanes;
+use crate::layers::conv2d::Conv2d;
+use crate::layers::conv2d::lanes::{Plain, PlainGradients};
+use crate::layers::conv2d_relu_max_pool2d::lanes::{Pooled, PooledGradients, Winner};
+use crate::layers::dropout::{self, Draws};
+use crate::layers::{conv2d, conv2d_relu_max_pool2d, cross_entropy, linear, max_pool2d, relu};
+use crate::network::{Layer, Network, Operation};
+
+/// The buffers of one thread.
+pub(super) struct Workspace<T: Lanes> {
+    lanes: T,
+    /// What each byte of each channel becomes: (C, 256).
+    normalised: Vec<f32>,
+    /// What stands before every stage, and behind the last: vectors of the shape between layers.
+    activations: Vec<Vec<T::Vector>>,
+    /// The gradients by the activations, once there is training.
+    d_activations: Vec<Vec<T::Vector>>,
+    /// What every stage keeps for its backward pass.
+    kept: Vec<Kept<T>>,
+    /// The transformed gradients of a weight: (64, C, O).
+    d_transformed: Vec<f32>,
+    /// For a while, whatever a stage needs.
+    scratch: Vec<T::Vector>,
+    /// One image's numbers, and one that is made of them.
+    images: [Vec<f32>; 2],
+}
+
+/// What a stage keeps from its forward to its backward pass.
+struct Kept<T: Lanes> {
+    /// The padded or the transformed input of a convolution, or the winners of a pooling.
+    vectors: Vec<T::Vector>,
+    /// The winners of a fused pooling.
+    winners: Vec<Winner>,
+    /// The transformed weight: (64, C, O).
+    transformed: Vec<f32>,
+}
+
+/// The convolution of a stage.
+fn convolution(layer: &Layer) -> &Conv2d {
+    match &layer.operation {
+        Operation::Conv2d(conv) => conv,
+        other => unreachable!("a stage of a convolution at {other:?}"),
+    }
+}
+
+impl<T: Lanes> Workspace<T> {
+    pub(super) fn new(
+        lanes: T,
+        network: &Network,
+        normalisation: &Normalisation,
+        stages: &[Stage],
+    ) -> Self {
+        let [channels, ..] = network.input();
+        let bytes: Vec<u8> = (0..channels).flat_map(|_| 0..=255).collect();
+        let mut normalised = vec![0.0; bytes.len()];
+        normalisation.apply(&bytes, &mut normalised);
+
+        let layers = network.layers();
+        let input = network.input().iter().product();
+        let behind = |stage: &Stage| layers[stage.layer + stage.layers() - 1].output.elements();
+        let elements: Vec<usize> = std::iter::once(input)
+            .chain(stages.iter().map(behind))
+            .collect();
+        let kept = stages.iter().map(|stage| {
+            let layer = &layers[stage.layer];
+            let (vectors, winners, transformed) = match (&stage.kind, &layer.operation) {
+                (Kind::Conv2d(way), _) => (way.kept_len(convolution(layer)), 0, way.weight_len()),
+                (Kind::Conv2dReluMaxPool2d(way, _), _) => (
+                    way.kept_len(convolution(layer)),
+                    behind(stage),
+                    way.weight_len(),
+                ),
+                (Kind::Alone, Operation::MaxPool2d(_)) => (behind(stage), 0, 0),
+                (Kind::Alone, _) => (0, 0, 0),
+            };
+            Kept {
+                vectors: lanes.zeros(vectors),
+                winners: vec![Winner::default(); winners],
+                transformed: vec![0.0; transformed],
+            }
+        });
+        let scratch = stages.iter().map(|stage| {
+            let layer = &layers[stage.layer];
+            match (&stage.kind, &layer.operation) {
+                (Kind::Conv2d(way) | Kind::Conv2dReluMaxPool2d(way, _), _) => {
+                    let conv = convolution(layer);
+                    way.scratch_len(conv).max(conv.out_channels)
+                }
+                (Kind::Alone, Operation::Linear(l)) => linear::lanes::scratch_len(l, T::WIDTH),
+                (Kind::Alone, _) => 0,
+            }
+        });
+        let largest = elements.iter().copied().max().unwrap_or(0);
+        Self {
+            lanes,
+            normalised,
+            kept: kept.collect(),
+            d_activations: Vec::new(),
+            d_transformed: Vec::new(),
+            scratch: lanes.zeros(scratch.max().unwrap_or(0)),
+            images: [vec![0.0; largest], vec![0.0; largest]],
+            activations: elements.iter().map(|&count| lanes.zeros(count)).collect(),
+        }
+    }
+
+    /// Makes the buffers of the backward pass, if they are not there yet.
+    pub(super) fn prepare_training(&mut self, network: &Network, stages: &[Stage]) {
+        if !self.d_activations.is_empty() {
+            return;
+        }
+        let like = |x: &Vec<_>| self.lanes.zeros(x.len());
+        self.d_activations = self.activations.iter().map(like).collect();
+        let largest = self.kept.iter().map(|kept| kept.transformed.len()).max();
+        self.d_transformed = vec![0.0; largest.unwrap_or(0)];
+        debug_assert!(stages.len() <= network.layers().len());
+    }
+
+    /// Transforms the weights that are used so. They change with every step.
+    pub(super) fn prepare_weights(
+        &mut self,
+        network: &Network,
+        stages: &[Stage],
+        parameters: &[f32],
+    ) {
+        for (stage, kept) in stages.iter().zip(&mut self.kept) {
+            let weight = &parameters[network.layers()[stage.layer].weight.clone()];
+            if let Kind::Conv2d(Way::Winograd(w)) | Kind::Conv2dReluMaxPool2d(Way::Winograd(w), _) =
+                &stage.kind
+            {
+                conv2d::winograd::transform_weight(self.lanes, w, weight, &mut kept.transformed);
+            }
+        }
+    }
+
+    /// Normalises images into the lanes; lanes without an image are 0.
+    pub(super) fn read<'a>(
+        &mut self,
+        network: &Network,
+        images: impl ExactSizeIterator<Item = &'a [u8]>,
+    ) {
+        let [_, height, width] = network.input();
+        let count = images.len();
+        let x = self.lanes.numbers_mut(&mut self.activations[0]); // x: (C, H, W, n)
+        for (lane, image) in images.enumerate() {
+            let channels = image.chunks_exact(height * width);
+            for ((pixels, table), x) in channels
+                .zip(self.normalised.chunks_exact(256))
+                .zip(x.chunks_exact_mut(height * width * T::WIDTH))
+            {
+                let table: &[f32; 256] = table.try_into().expect("a number for every byte");
+                for (&pixel, x) in pixels.iter().zip(x.chunks_exact_mut(T::WIDTH)) {
+                    x[lane] = table[usize::from(pixel)];
+                }
+            }
+        }
+        for x in x.chunks_exact_mut(T::WIDTH) {
+            x[count..].fill(0.0);
+        }
+    }
+
+    /// From the first activation, which is filled, to the last; in training with the `draws` of
+    /// the first image's step.
+    pub(super) fn forward(
+        &mut self,
+        network: &Network,
+        stages: &[Stage],
+        parameters: &[f32],
+        draws: Option<Draws>,
+    ) {
+        let t = self.lanes;
+        for (index, (stage, kept)) in stages.iter().zip(&mut self.kept).enumerate() {
+            let (before, behind) = self.activations.split_at_mut(index + 1);
+            let (x, y) = (&before[index][..], &mut behind[0][..]);
+            let layer = &network.layers()[stage.layer];
+            let weight = &parameters[layer.weight.clone()];
+            let bias = &parameters[layer.bias.clone()];
+            match (&stage.kind, &layer.operation) {
+                (Kind::Conv2d(way), _) => {
+                    let conv = convolution(layer);
+                    let size = conv.output;
+                    let mut y = Plain { size, bias, y };
+                    way.forward(t, conv, x, weight, kept, &mut self.scratch, &mut y);
+                }
+                (Kind::Conv2dReluMaxPool2d(way, pool), _) => {
+                    let mut winners = std::mem::take(&mut kept.winners);
+                    let mut y = Pooled {
+                        size: pool.output,
+                        bias,
+                        y,
+                        winners: &mut winners,
+                    };
+                    let conv = convolution(layer);
+                    way.forward(t, conv, x, weight, kept, &mut self.scratch, &mut y);
+                    kept.winners = winners;
+                }
+                (Kind::Alone, Operation::Relu) => {
+                    relu::lanes::forward(t, x, y);
+                }
+                (Kind::Alone, Operation::MaxPool2d(pool)) => {
+                    max_pool2d::lanes::forward(t, pool, x, y, &mut kept.vectors);
+                }
+                (Kind::Alone, Operation::Linear(l)) => {
+                    linear::lanes::forward(t, l, x, weight, bias, y);
+                }
+                (Kind::Alone, Operation::Dropout(d)) => match draws {
+                    None => y.copy_from_slice(x),
+                    Some(draws) => each_lane(t, x, y, &mut self.images, |n, x, y| {
+                        dropout::reference::forward(d, stage.layer, Some(draws.skip(n)), x, y);
+                    }),
+                },
+                (Kind::Alone, Operation::Flatten | Operation::Conv2d(_)) => {
+                    unreachable!("no stage alone")
+                }
+            }
+        }
+    }
+
+    /// Loss and hits of the group's logits, and the gradient by them; lanes without an image
+    /// have none.
+    pub(super) fn loss(&mut self, batch: &Batch, group: Range<usize>, smoothing: f64) -> Metrics {
+        let (Some(z), Some(d_z)) = (self.activations.last(), self.d_activations.last_mut()) else {
+            unreachable!("a network has an output");
+        };
+        let classes = z.len();
+        d_z.fill(self.lanes.zero());
+        let (z, d_z) = (self.lanes.numbers(z), self.lanes.numbers_mut(d_z)); // (K, n)
+        let [logits, d_logits] = &mut self.images;
+        let (logits, d_logits) = (&mut logits[..classes], &mut d_logits[..classes]);
+        let mut metrics = Metrics::default();
+        for (lane, example) in group.enumerate() {
+            for (k, logit) in logits.iter_mut().enumerate() {
+                *logit = z[k * T::WIDTH + lane];
+            }
+            let label = batch.label(example);
+            metrics.add(Metrics::of(logits, label, smoothing));
+            cross_entropy::reference::backward(logits, label, smoothing, batch.len(), d_logits);
+            for (k, &d_logit) in d_logits.iter().enumerate() {
+                d_z[k * T::WIDTH + lane] = d_logit;
+            }
+        }
+        metrics
+    }
+
+    /// From the last gradient, which is filled, to the first; `d_parameters` is added to. The
+    /// first stage's gradient by its input is computed only if it is `wanted`.
+    pub(super) fn backward(
+        &mut self,
+        network: &Network,
+        stages: &[Stage],
+        parameters: &[f32],
+        draws: Draws,
+        d_parameters: &mut [f32],
+        wanted: bool,
+    ) {
+        let t = self.lanes;
+        for (index, (stage, kept)) in stages.iter().zip(&self.kept).enumerate().rev() {
+            let (x, y) = (&self.activations[index], &self.activations[index + 1]);
+            let (before, behind) = self.d_activations.split_at_mut(index + 1);
+            let (d_x, d_y) = (&mut before[index][..], &mut behind[0][..]);
+            let d_x_wanted = (wanted || index > 0).then_some(&mut *d_x);
+            let layer = &network.layers()[stage.layer];
+            let weight = &parameters[layer.weight.clone()];
+            let (d_weight, d_bias) = layer.split_mut(d_parameters);
+            let scratch = &mut self.scratch[..];
+            let d_u = &mut self.d_transformed[..];
+            match (&stage.kind, &layer.operation) {
+                (Kind::Conv2d(way), _) => {
+                    let conv = convolution(layer);
+                    conv2d::lanes::backward_bias(t, d_y, scratch, d_bias);
+                    let size = conv.output;
+                    let d_y = &PlainGradients { size, d_y };
+                    way.backward(
+                        t, conv, x, weight, kept, d_y, d_x_wanted, d_u, scratch, d_weight,
+                    );
+                }
+                (Kind::Conv2dReluMaxPool2d(way, pool), _) => {
+                    let conv = convolution(layer);
+                    conv2d_relu_max_pool2d::lanes::backward_relu(t, y, d_y, scratch, d_bias);
+                    let d_y = &PooledGradients {
+                        size: pool.output,
+                        winners: &kept.winners,
+                        d_y,
+                    };
+                    way.backward(
+                        t, conv, x, weight, kept, d_y, d_x_wanted, d_u, scratch, d_weight,
+                    );
+                }
+                (Kind::Alone, Operation::Relu) => relu::lanes::backward(t, x, d_y, d_x),
+                (Kind::Alone, Operation::MaxPool2d(pool)) => {
+                    max_pool2d::lanes::backward(t, pool, &kept.vectors, d_y, d_x);
+                }
+                (Kind::Alone, Operation::Linear(l)) => {
+                    let d_x = d_x_wanted;
+                    linear::lanes::backward(t, l, x, weight, d_y, d_x, scratch, d_weight, d_bias);
+                }
+                (Kind::Alone, Operation::Dropout(d)) => {
+                    each_lane(t, d_y, d_x, &mut self.images, |n, d_y, d_x| {
+                        dropout::reference::backward(d, stage.layer, draws.skip(n), d_y, d_x);
+                    });
+                }
+                (Kind::Alone, Operation::Flatten | Operation::Conv2d(_)) => {
+                    unreachable!("no stage alone")
+                }
+            }
+        }
+    }
+
+    /// The group's normalised input: (n, C, H, W), n at most the lanes.
+    pub(super) fn gather_input(&mut self, input: &[f32]) {
+        gather(self.lanes, input, &mut self.activations[0]);
+    }
+
+    /// The gradient by the group's output: (n, …), n at most the lanes.
+    pub(super) fn gather_d_output(&mut self, d_output: &[f32]) {
+        let last = self.d_activations.len() - 1;
+        gather(self.lanes, d_output, &mut self.d_activations[last]);
+    }
+
+    /// The group's output: (n, …), written, n at most the lanes.
+    pub(super) fn scatter_output(&self, output: &mut [f32]) {
+        scatter(
+            self.lanes,
+            &self.activations[self.activations.len() - 1],
+            output,
+        );
+    }
+
+    /// The gradient by the group's input: (n, C, H, W), written, n at most the lanes.
+    pub(super) fn scatter_d_input(&self, d_input: &mut [f32]) {
+        scatter(self.lanes, &self.d_activations[0], d_input);
+    }
+}
+
+/// - `images`: (n, …), n at most the lanes
+/// - `vectors`: written, lanes without an image 0
+fn gather<T: Lanes>(t: T, images: &[f32], vectors: &mut [T::Vector]) {
+    let each = vectors.len();
+    vectors.fill(t.zero());
+    let vectors = t.numbers_mut(vectors);
+    for (lane, image) in images.chunks_exact(each).enumerate() {
+        for (vector, &number) in vectors.chunks_exact_mut(T::WIDTH).zip(image) {
+            vector[lane] = number;
+        }
+    }
+}
+
+/// - `vectors`: a number of every image each
+/// - `images`: (n, …), written, n at most the lanes
+fn scatter<T: Lanes>(t: T, vectors: &[T::Vector], images: &mut [f32]) {
+    let each = vectors.len();
+    let vectors = t.numbers(vectors);
+    for (lane, image) in images.chunks_exact_mut(each).enumerate() {
+        for (number, vector) in image.iter_mut().zip(vectors.chunks_exact(T::WIDTH)) {
+            *number = vector[lane];
+        }
+    }
+}
+
+/// Calls `f` with the index, the numbers of `x` and those of `y` of every image in turn.
+fn each_lane<T: Lanes>(
+    t: T,
+    x: &[T::Vector],
+    y: &mut [T::Vector],
+    images: &mut [Vec<f32>; 2],
+    f: impl Fn(usize, &[f32], &mut [f32]),
+) {
+    let [from, to] = images.each_mut().map(|image| &mut image[..x.len()]);
+    let (x, y) = (t.numbers(x), t.numbers_mut(y));
+    for lane in 0..T::WIDTH {
+        for (number, x) in from.iter_mut().zip(x.chunks_exact(T::WIDTH)) {
+            *number = x[lane];
+        }
+        f(lane, from, to);
+        for (&number, y) in to.iter().zip(y.chunks_exact_mut(T::WIDTH)) {
+            y[lane] = number;
+        }
+    }
+}
+
+/// The order of calls of either way.
+impl Way {
+    fn kept_len(&self, conv: &Conv2d) -> usize {
+        match self {
+            Self::Direct => conv2d::lanes::frame_len(conv),
+            Self::Winograd(winograd) => winograd.input_len(),
+        }
+    }
+
+    fn weight_len(&self) -> usize {
+        match self {
+            Self::Direct => 0,
+            Self::Winograd(winograd) => winograd.weight_len(),
+        }
+    }
+
+    fn scratch_len(&self, conv: &Conv2d) -> usize {
+        match self {
+            Self::Direct => conv2d::lanes::scratch_len(conv),
+            Self::Winograd(winograd) => winograd.scratch_len(),
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the tensors of the layer")]
+    fn forward<T: Lanes>(
+        &self,
+        t: T,
+        conv: &Conv2d,
+        x: &[T::Vector],
+        weight: &[f32],
+        kept: &mut Kept<T>,
+        scratch: &mut [T::Vector],
+        y: &mut impl conv2d::lanes::Outputs<T>,
+    ) {
+        let (vectors, u) = (&mut kept.vectors, &kept.transformed);
+        match self {
+            Self::Direct => conv2d::lanes::forward(t, conv, x, weight, vectors, y),
+            Self::Winograd(w) => conv2d::winograd::forward(t, w, x, u, vectors, scratch, y),
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the tensors of the layer")]
+    fn backward<T: Lanes>(
+        &self,
+        t: T,
+        conv: &Conv2d,
+        x: &[T::Vector],
+        weight: &[f32],
+        kept: &Kept<T>,
+        d_y: &impl conv2d::lanes::Gradients<T>,
+        d_x: Option<&mut [T::Vector]>,
+        d_u: &mut [f32],
+        scratch: &mut [T::Vector],
+        d_weight: &mut [f32],
+    ) {
+        let (vectors, u) = (&kept.vectors, &kept.transformed);
+        match self {
+            Self::Direct => {
+                conv2d::lanes::backward(t, conv, x, vectors, weight, d_y, d_x, scratch, d_weight);
+            }
+            Self::Winograd(w) => {
+                let d_u = &mut d_u[..w.weight_len()];
+                conv2d::winograd::backward(t, w, u, vectors, d_y, d_x, d_u, scratch, d_weight);
+            }
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Eight lanes, by AVX2 and FMA.
+
+use std::arch::x86_64::*;
+
+use super::{Kernel, Lanes};
+
+/// The proof that this processor has AVX2 and FMA.
+#[derive(Clone, Copy, Debug)]
+pub struct Avx2(());
+
+impl Avx2 {
+    /// The proof, if there is one.
+    pub fn detect() -> Option<Self> {
+        (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Self(()))
+    }
+}
+
+/// Every operation is an instruction of AVX, AVX2 or FMA.
+macro_rules! avx2 {
+    ($e:expr) => {{
+        // SAFETY: `self` proves that the processor has AVX2 and FMA, and nothing else is asked.
+        unsafe { $e }
+    }};
+}
+
+impl Lanes for Avx2 {
+    const WIDTH: usize = 8;
+    // 16 registers: 12 sums, and what is multiplied.
+    const ROWS: usize = 3;
+    type Vector = __m256;
+    type Mask = __m256;
+
+    #[inline(always)]
+    fn run<K: Kernel<Self>>(self, kernel: K) {
+        #[target_feature(enable = "avx2,fma")]
+        fn compiled<T: Lanes, K: Kernel<T>>(t: T, kernel: K) {
+            kernel.call(t);
+        }
+        avx2!(compiled(self, kernel));
+    }
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> __m256 {
+        avx2!(_mm256_set1_ps(x))
+    }
+
+    #[inline(always)]
+    fn load(self, from: &[f32]) -> __m256 {
+        let from = &from[..8];
+        // SAFETY: AVX is here, and 8 numbers stand at the pointer.
+        unsafe { _mm256_loadu_ps(from.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn add(self, a: __m256, b: __m256) -> __m256 {
+        avx2!(_mm256_add_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn sub(self, a: __m256, b: __m256) -> __m256 {
+        avx2!(_mm256_sub_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn mul(self, a: __m256, b: __m256) -> __m256 {
+        avx2!(_mm256_mul_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn fma(self, a: __m256, b: __m256, c: __m256) -> __m256 {
+        avx2!(_mm256_fmadd_ps(a, b, c))
+    }
+
+    #[inline(always)]
+    fn relu(self, x: __m256) -> __m256 {
+        // Where either is NaN the second is taken.
+        avx2!(_mm256_max_ps(_mm256_setzero_ps(), x))
+    }
+
+    #[inline(always)]
+    fn wins(self, candidate: __m256, maximum: __m256) -> __m256 {
+        avx2!({
+            let larger = _mm256_cmp_ps::<_CMP_GT_OQ>(candidate, maximum);
+            _mm256_or_ps(larger, _mm256_cmp_ps::<_CMP_UNORD_Q>(candidate, candidate))
+        })
+    }
+
+    #[inline(always)]
+    fn equal(self, a: __m256, b: __m256) -> __m256 {
+        avx2!(_mm256_cmp_ps::<_CMP_EQ_OQ>(a, b))
+    }
+
+    #[inline(always)]
+    fn at_most_zero(self, x: __m256) -> __m256 {
+        avx2!(_mm256_cmp_ps::<_CMP_LE_OQ>(x, _mm256_setzero_ps()))
+    }
+
+    #[inline(always)]
+    fn select(self, mask: __m256, yes: __m256, no: __m256) -> __m256 {
+        avx2!(_mm256_blendv_ps(no, yes, mask))
+    }
+
+    #[inline(always)]
+    fn bits(self, mask: __m256) -> u16 {
+        avx2!(_mm256_movemask_ps(mask) as u16)
+    }
+
+    #[inline(always)]
+    fn mask(self, bits: u16) -> __m256 {
+        avx2!({
+            let lane = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+            let set = _mm256_and_si256(_mm256_set1_epi32(i32::from(bits)), lane);
+            _mm256_castsi256_ps(_mm256_cmpeq_epi32(set, lane))
+        })
+    }
+
+    #[inline(always)]
+    fn sums(self, v: &[__m256]) -> __m256 {
+        let v: &[__m256; 8] = v.try_into().expect("WIDTH vectors");
+        #[target_feature(enable = "avx2,fma")]
+        fn compiled(v: &[__m256; 8]) -> __m256 {
+            let mut fours = [_mm256_setzero_ps(); 2];
+            for (four, v) in fours.iter_mut().zip(v.as_chunks::<4>().0) {
+                // Halves of both blocks of four lanes: a0 + a2, b0 + b2, a1 + a3, b1 + b3. Two of
+                // those give the four sums of the block.
+                let a = _mm256_add_ps(
+                    _mm256_unpacklo_ps(v[0], v[1]),
+                    _mm256_unpackhi_ps(v[0], v[1]),
+                );
+                let b = _mm256_add_ps(
+                    _mm256_unpacklo_ps(v[2], v[3]),
+                    _mm256_unpackhi_ps(v[2], v[3]),
+                );
+                let (a, b) = (_mm256_castps_pd(a), _mm256_castps_pd(b));
+                let low = _mm256_castpd_ps(_mm256_unpacklo_pd(a, b));
+                let high = _mm256_castpd_ps(_mm256_unpackhi_pd(a, b));
+                *four = _mm256_add_ps(low, high);
+            }
+            let low = _mm256_permute2f128_ps::<0x20>(fours[0], fours[1]);
+            let high = _mm256_permute2f128_ps::<0x31>(fours[0], fours[1]);
+            _mm256_add_ps(low, high)
+        }
+        avx2!(compiled(v))
+    }
+}

@@ -1,0 +1,148 @@
+//! Sixteen lanes, by AVX-512 (the foundation, F, which every processor with AVX-512 has).
+
+use std::arch::x86_64::*;
+
+use super::{Kernel, Lanes};
+
+/// The proof that this processor has AVX-512.
+#[derive(Clone, Copy, Debug)]
+pub struct Avx512(());
+
+impl Avx512 {
+    /// The proof, if there is one.
+    pub fn detect() -> Option<Self> {
+        is_x86_feature_detected!("avx512f").then_some(Self(()))
+    }
+}
+
+/// Every operation is an instruction of AVX-512.
+macro_rules! avx512 {
+    ($e:expr) => {{
+        // SAFETY: `self` proves that the processor has AVX-512, and nothing else is asked.
+        unsafe { $e }
+    }};
+}
+
+impl Lanes for Avx512 {
+    const WIDTH: usize = 16;
+    // 32 registers: 20 or 24 sums, 4 vectors, a weight.
+    const ROWS: usize = 5;
+    type Vector = __m512;
+    type Mask = __mmask16;
+
+    #[inline(always)]
+    fn run<K: Kernel<Self>>(self, kernel: K) {
+        #[target_feature(enable = "avx512f")]
+        fn compiled<T: Lanes, K: Kernel<T>>(t: T, kernel: K) {
+            kernel.call(t);
+        }
+        avx512!(compiled(self, kernel));
+    }
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> __m512 {
+        avx512!(_mm512_set1_ps(x))
+    }
+
+    #[inline(always)]
+    fn load(self, from: &[f32]) -> __m512 {
+        let from = &from[..16];
+        // SAFETY: AVX-512 is here, and 16 numbers stand at the pointer.
+        unsafe { _mm512_loadu_ps(from.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn add(self, a: __m512, b: __m512) -> __m512 {
+        avx512!(_mm512_add_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn sub(self, a: __m512, b: __m512) -> __m512 {
+        avx512!(_mm512_sub_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn mul(self, a: __m512, b: __m512) -> __m512 {
+        avx512!(_mm512_mul_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn fma(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        avx512!(_mm512_fmadd_ps(a, b, c))
+    }
+
+    #[inline(always)]
+    fn relu(self, x: __m512) -> __m512 {
+        // Where either is NaN the second is taken.
+        avx512!(_mm512_max_ps(_mm512_setzero_ps(), x))
+    }
+
+    #[inline(always)]
+    fn wins(self, candidate: __m512, maximum: __m512) -> __mmask16 {
+        avx512!({
+            let larger = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(candidate, maximum);
+            larger | _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(candidate, candidate)
+        })
+    }
+
+    #[inline(always)]
+    fn equal(self, a: __m512, b: __m512) -> __mmask16 {
+        avx512!(_mm512_cmp_ps_mask::<_CMP_EQ_OQ>(a, b))
+    }
+
+    #[inline(always)]
+    fn at_most_zero(self, x: __m512) -> __mmask16 {
+        avx512!(_mm512_cmp_ps_mask::<_CMP_LE_OQ>(x, _mm512_setzero_ps()))
+    }
+
+    #[inline(always)]
+    fn select(self, mask: __mmask16, yes: __m512, no: __m512) -> __m512 {
+        avx512!(_mm512_mask_blend_ps(mask, no, yes))
+    }
+
+    #[inline(always)]
+    fn bits(self, mask: __mmask16) -> u16 {
+        mask
+    }
+
+    #[inline(always)]
+    fn mask(self, bits: u16) -> __mmask16 {
+        bits
+    }
+
+    #[inline(always)]
+    fn sums(self, v: &[__m512]) -> __m512 {
+        let v: &[__m512; 16] = v.try_into().expect("WIDTH vectors");
+        #[target_feature(enable = "avx512f")]
+        fn compiled(v: &[__m512; 16]) -> __m512 {
+            let mut fours = [_mm512_setzero_ps(); 4];
+            for (four, v) in fours.iter_mut().zip(v.as_chunks::<4>().0) {
+                // Halves of every block of four lanes: a0 + a2, b0 + b2, a1 + a3, b1 + b3. Two of
+                // those give the four sums of the block.
+                let a = _mm512_add_ps(
+                    _mm512_unpacklo_ps(v[0], v[1]),
+                    _mm512_unpackhi_ps(v[0], v[1]),
+                );
+                let b = _mm512_add_ps(
+                    _mm512_unpacklo_ps(v[2], v[3]),
+                    _mm512_unpackhi_ps(v[2], v[3]),
+                );
+                let (a, b) = (_mm512_castps_pd(a), _mm512_castps_pd(b));
+                let low = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
+                let high = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
+                *four = _mm512_add_ps(low, high);
+            }
+            // The four blocks of each: first 0 + 2 and 1 + 3, then the two.
+            let mut halves = [_mm512_setzero_ps(); 2];
+            for (half, [a, b]) in halves.iter_mut().zip(fours.as_chunks::<2>().0) {
+                let low = _mm512_shuffle_f32x4::<0b01_00_01_00>(*a, *b);
+                let high = _mm512_shuffle_f32x4::<0b11_10_11_10>(*a, *b);
+                *half = _mm512_add_ps(low, high);
+            }
+            let even = _mm512_shuffle_f32x4::<0b10_00_10_00>(halves[0], halves[1]);
+            let odd = _mm512_shuffle_f32x4::<0b11_01_11_01>(halves[0], halves[1]);
+            _mm512_add_ps(even, odd)
+        }
+        avx512!(compiled(v))
+    }
+}

@@ -1,0 +1,314 @@
+//! One number of each of eight or sixteen images in one register.
+//!
+//! Most kernels put neighbouring pixels into a register, and then pay for every window that
+//! straddles its end. Here a register holds one pixel of several images, each in its lane: layout
+//! `(C, H, W)` of vectors, where a vector is a number of every image. Whatever a layer does to
+//! one image, with any kernel, stride or padding, it does to all of them in the same
+//! instruction, and no image ever needs what stands in another's lane.
+//!
+//! ```text
+//!            lane 0   lane 1   lane 2  ...
+//! x[c][i][j] image 0  image 1  image 2        one Vector
+//! ```
+//!
+//! A weight is the same for all images: it is broadcast, `y += weight * x` being one instruction
+//! for all lanes. Only a weight's gradient adds up over images, and so over lanes, once for every
+//! group ([`Lanes::sums`]).
+//!
+//! What keeps a core busy is a **tile**: as many sums as there are registers, each a chain of
+//! multiply-adds of its own. A tile of 5 channels by 4 pixels reads 5 weights and 4 vectors for 20
+//! multiply-adds, so that reading is never what it waits for.
+//!
+//! [`Lanes`] names the operations. A value of a type that implements it is a proof: it can only
+//! be had where the processor has the instructions ([`Path`]), which makes every operation safe.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod portable;
+pub(crate) mod tile;
+
+use std::fmt;
+use std::mem::size_of;
+
+#[cfg(target_arch = "x86_64")]
+pub use avx2::Avx2;
+#[cfg(target_arch = "x86_64")]
+pub use avx512::Avx512;
+pub use portable::Portable;
+
+/// The most lanes that any path has.
+pub const MAX_WIDTH: usize = 16;
+
+/// The operations on vectors, one number for each image.
+pub trait Lanes: Copy + Send + Sync + 'static {
+    /// How many lanes a vector has.
+    const WIDTH: usize;
+
+    /// A tile has at most this many rows of four vectors.
+    const ROWS: usize;
+
+    /// `WIDTH` numbers of `f32`, and nothing else.
+    type Vector: Copy + Send + Sync;
+
+    /// A yes or no for every lane.
+    type Mask: Copy;
+
+    /// Calls a kernel compiled for these instructions.
+    fn run<K: Kernel<Self>>(self, kernel: K);
+
+    /// `x` in every lane.
+    fn splat(self, x: f32) -> Self::Vector;
+
+    /// The first `WIDTH` numbers of `from`.
+    fn load(self, from: &[f32]) -> Self::Vector;
+
+    /// `a + b`
+    fn add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+
+    /// `a - b`
+    fn sub(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+
+    /// `a b`
+    fn mul(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+
+    /// `a b + c`, rounded once where the processor can.
+    fn fma(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
+
+    /// `x`, or 0 where it is 0 or less. NaN stays NaN.
+    fn relu(self, x: Self::Vector) -> Self::Vector;
+
+    /// Where `candidate` takes the place of `maximum`: where it is larger, or NaN.
+    fn wins(self, candidate: Self::Vector, maximum: Self::Vector) -> Self::Mask;
+
+    /// Where both are the same number.
+    fn equal(self, a: Self::Vector, b: Self::Vector) -> Self::Mask;
+
+    /// Where `x` is 0 or less, which NaN is not.
+    fn at_most_zero(self, x: Self::Vector) -> Self::Mask;
+
+    /// `yes` where the mask says so, else `no`.
+    fn select(self, mask: Self::Mask, yes: Self::Vector, no: Self::Vector) -> Self::Vector;
+
+    /// The mask as bits, lane 0 the lowest.
+    fn bits(self, mask: Self::Mask) -> u16;
+
+    /// The mask of such bits.
+    fn mask(self, bits: u16) -> Self::Mask;
+
+    /// The sum over the lanes of each of `WIDTH` vectors: lane `k` is that of `vectors[k]`.
+    fn sums(self, vectors: &[Self::Vector]) -> Self::Vector;
+
+    /// 0 in every lane.
+    #[inline(always)]
+    fn zero(self) -> Self::Vector {
+        self.splat(0.0)
+    }
+
+    /// The sum of `vectors`, in four chains, so that an addition need not wait for the last.
+    #[inline(always)]
+    fn total(self, vectors: &[Self::Vector]) -> Self::Vector {
+        let mut sums = [self.zero(); 4];
+        for four in vectors.chunks(4) {
+            for (sum, &vector) in sums.iter_mut().zip(four) {
+                *sum = self.add(*sum, vector);
+            }
+        }
+        self.add(self.add(sums[0], sums[1]), self.add(sums[2], sums[3]))
+    }
+
+    /// `count` vectors of 0.
+    fn zeros(self, count: usize) -> Vec<Self::Vector> {
+        vec![self.zero(); count]
+    }
+
+    /// The numbers of `vectors`: (vectors, lanes).
+    #[inline(always)]
+    fn numbers(self, vectors: &[Self::Vector]) -> &[f32] {
+        const { assert!(size_of::<Self::Vector>() == Self::WIDTH * size_of::<f32>()) }
+        // SAFETY: a vector is WIDTH numbers and nothing else, of an alignment that is no smaller.
+        unsafe { std::slice::from_raw_parts(vectors.as_ptr().cast(), vectors.len() * Self::WIDTH) }
+    }
+
+    /// The numbers of `vectors`, to be changed: (vectors, lanes).
+    #[inline(always)]
+    fn numbers_mut(self, vectors: &mut [Self::Vector]) -> &mut [f32] {
+        const { assert!(size_of::<Self::Vector>() == Self::WIDTH * size_of::<f32>()) }
+        let count = vectors.len() * Self::WIDTH;
+        // SAFETY: as above, and any number is a valid one; the borrow is handed on whole.
+        unsafe { std::slice::from_raw_parts_mut(vectors.as_mut_ptr().cast(), count) }
+    }
+
+    /// The first numbers of a vector, as many as `to` has room for.
+    #[inline(always)]
+    fn store(self, vector: Self::Vector, to: &mut [f32]) {
+        let vector = [vector];
+        let numbers = self.numbers(&vector);
+        let count = to.len().min(Self::WIDTH);
+        to[..count].copy_from_slice(&numbers[..count]);
+    }
+
+    /// The numbers of `from`, which may be fewer than there are lanes: the rest are 0.
+    #[inline(always)]
+    fn load_some(self, from: &[f32]) -> Self::Vector {
+        if from.len() >= Self::WIDTH {
+            return self.load(from);
+        }
+        let mut numbers = [0.0; MAX_WIDTH];
+        numbers[..from.len()].copy_from_slice(from);
+        self.load(&numbers)
+    }
+
+    /// Adds the sum over the lanes of every vector to the number at its place.
+    ///
+    /// - `vectors`: (n)
+    /// - `to`: (n), added to
+    #[inline(always)]
+    fn add_sums(self, vectors: &[Self::Vector], to: &mut [f32]) {
+        assert_eq!(vectors.len(), to.len(), "a number for every vector");
+        let mut blocks = vectors.chunks_exact(Self::WIDTH);
+        let mut numbers = to.chunks_exact_mut(Self::WIDTH);
+        for (vectors, to) in blocks.by_ref().zip(numbers.by_ref()) {
+            let sums = self.add(self.load(to), self.sums(vectors));
+            self.store(sums, to);
+        }
+        let (rest, to) = (blocks.remainder(), numbers.into_remainder());
+        if !rest.is_empty() {
+            let mut block = [self.zero(); MAX_WIDTH];
+            block[..rest.len()].copy_from_slice(rest);
+            let sums = self.add(self.load_some(to), self.sums(&block[..Self::WIDTH]));
+            self.store(sums, to);
+        }
+    }
+}
+
+/// What is compiled for the lanes' instructions: it is always inlined where those are known, as
+/// must be all that it calls. A closure would not do, for it may be compiled before.
+pub trait Kernel<T: Lanes> {
+    /// Computes.
+    fn call(self, t: T);
+}
+
+/// Defines a public function that calls an inlined one, compiled for the lanes' instructions.
+///
+/// `pub fn name[Y: Bound<T>](argument: Type, …) = inlined;` becomes
+/// `pub fn name<T: Lanes, Y: Bound<T>>(t: T, argument: Type, …)`.
+macro_rules! kernel {
+    (
+        $(#[$doc:meta])*
+        pub fn $name:ident $([$Y:ident: $bound:path])? ($($argument:ident: $type:ty),* $(,)?)
+            = $inlined:ident;
+    ) => {
+        $(#[$doc])*
+        #[allow(clippy::too_many_arguments, reason = "the tensors of the formula")]
+        pub fn $name<T: Lanes $(, $Y: $bound)?>(t: T, $($argument: $type),*) {
+            struct Arguments<A>(A);
+            impl<T: Lanes $(, $Y: $bound)?> $crate::hardware::lanes::Kernel<T>
+                for Arguments<($($type,)*)>
+            {
+                #[inline(always)]
+                fn call(self, t: T) {
+                    let Arguments(($($argument,)*)) = self;
+                    $inlined(t, $($argument),*);
+                }
+            }
+            t.run(Arguments(($($argument,)*)));
+        }
+    };
+}
+pub(crate) use kernel;
+
+/// The code behind `=>` with a constant `$N` that is the number `$n`, so that a tile's rows are
+/// known when it is compiled. It must be one of those listed, and at most `$most`.
+macro_rules! with_rows {
+    ($n:expr, at most $most:expr, of $($row:literal)*, $N:ident => $body:expr) => {{
+        let rows = $n;
+        // Known when it is compiled, so that larger tiles are not.
+        assert!(rows <= $most);
+        match rows {
+            $($row => {
+                const $N: usize = $row;
+                $body
+            })*
+            _ => unreachable!("a tile of {rows} rows"),
+        }
+    }};
+    ($n:expr, $T:ident, $N:ident => $body:expr) => {
+        $crate::hardware::lanes::with_rows!($n, at most $T::ROWS, of 1 2 3 4 5, $N => $body)
+    };
+}
+pub(crate) use with_rows;
+
+/// Cuts `0..count` into as few ranges of at most `most` as there can be, their lengths as equal
+/// as can be.
+#[inline(always)]
+pub(crate) fn tiles(count: usize, most: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
+    let parts = count.div_ceil(most);
+    (0..parts).map(move |part| part * count / parts..(part + 1) * count / parts)
+}
+
+/// The instructions that vectors are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Path {
+    /// Sixteen lanes, by AVX-512.
+    Avx512,
+    /// Eight lanes, by AVX2 and FMA.
+    Avx2,
+    /// Eight lanes, by whatever the compiler makes of them: every processor.
+    Portable,
+}
+
+impl Path {
+    /// All of them, the fastest first.
+    pub const ALL: [Self; 3] = [Self::Avx512, Self::Avx2, Self::Portable];
+
+    /// The name, as the environment variable `LONGHAND_LANES` has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Avx512 => "avx512",
+            Self::Avx2 => "avx2",
+            Self::Portable => "portable",
+        }
+    }
+
+    /// The path called `name`.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|path| path.name() == name)
+    }
+
+    /// How many images it computes at once.
+    pub fn width(self) -> usize {
+        match self {
+            Self::Avx512 => 16,
+            Self::Avx2 | Self::Portable => 8,
+        }
+    }
+
+    /// Whether this processor has the instructions.
+    pub fn is_available(self) -> bool {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => Avx512::detect().is_some(),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => Avx2::detect().is_some(),
+            #[cfg(not(target_arch = "x86_64"))]
+            Self::Avx512 | Self::Avx2 => false,
+            Self::Portable => true,
+        }
+    }
+
+    /// The fastest that this processor has.
+    pub fn best() -> Self {
+        let mut paths = Self::ALL.into_iter();
+        paths
+            .find(|path| path.is_available())
+            .unwrap_or(Self::Portable)
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

@@ -1,0 +1,110 @@
+//! Eight lanes of plain Rust, for every processor. Each loop over the lanes is one that compilers
+//! turn into instructions for several of them.
+
+use super::{Kernel, Lanes};
+
+/// Needs no proof.
+#[derive(Clone, Copy, Debug)]
+pub struct Portable;
+
+/// Eight numbers.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(32))]
+pub struct Eight([f32; 8]);
+
+#[inline(always)]
+fn each(f: impl Fn(usize) -> f32) -> Eight {
+    Eight(std::array::from_fn(f))
+}
+
+impl Lanes for Portable {
+    const WIDTH: usize = 8;
+    const ROWS: usize = 3;
+    type Vector = Eight;
+    type Mask = [bool; 8];
+
+    #[inline(always)]
+    fn run<K: Kernel<Self>>(self, kernel: K) {
+        kernel.call(self);
+    }
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> Eight {
+        Eight([x; 8])
+    }
+
+    #[inline(always)]
+    fn load(self, from: &[f32]) -> Eight {
+        let from = &from[..8];
+        each(|k| from[k])
+    }
+
+    #[inline(always)]
+    fn add(self, a: Eight, b: Eight) -> Eight {
+        each(|k| a.0[k] + b.0[k])
+    }
+
+    #[inline(always)]
+    fn sub(self, a: Eight, b: Eight) -> Eight {
+        each(|k| a.0[k] - b.0[k])
+    }
+
+    #[inline(always)]
+    fn mul(self, a: Eight, b: Eight) -> Eight {
+        each(|k| a.0[k] * b.0[k])
+    }
+
+    #[inline(always)]
+    fn fma(self, a: Eight, b: Eight, c: Eight) -> Eight {
+        // Where it is no instruction, `mul_add` would be a call for every number.
+        if cfg!(target_arch = "aarch64") {
+            each(|k| a.0[k].mul_add(b.0[k], c.0[k]))
+        } else {
+            each(|k| a.0[k] * b.0[k] + c.0[k])
+        }
+    }
+
+    #[inline(always)]
+    fn relu(self, x: Eight) -> Eight {
+        each(|k| if x.0[k] <= 0.0 { 0.0 } else { x.0[k] })
+    }
+
+    #[inline(always)]
+    fn wins(self, candidate: Eight, maximum: Eight) -> [bool; 8] {
+        std::array::from_fn(|k| (candidate.0[k] > maximum.0[k]) | candidate.0[k].is_nan())
+    }
+
+    #[inline(always)]
+    fn equal(self, a: Eight, b: Eight) -> [bool; 8] {
+        std::array::from_fn(|k| a.0[k] == b.0[k])
+    }
+
+    #[inline(always)]
+    fn at_most_zero(self, x: Eight) -> [bool; 8] {
+        std::array::from_fn(|k| x.0[k] <= 0.0)
+    }
+
+    #[inline(always)]
+    fn select(self, mask: [bool; 8], yes: Eight, no: Eight) -> Eight {
+        each(|k| if mask[k] { yes.0[k] } else { no.0[k] })
+    }
+
+    #[inline(always)]
+    fn bits(self, mask: [bool; 8]) -> u16 {
+        (0..8).map(|k| u16::from(mask[k]) << k).sum()
+    }
+
+    #[inline(always)]
+    fn mask(self, bits: u16) -> [bool; 8] {
+        std::array::from_fn(|k| bits >> k & 1 == 1)
+    }
+
+    #[inline(always)]
+    fn sums(self, vectors: &[Eight]) -> Eight {
+        let vectors: &[Eight; 8] = vectors.try_into().expect("WIDTH vectors");
+        each(|k| {
+            let v = vectors[k].0;
+            ((v[0] + v[2]) + (v[1] + v[3])) + ((v[4] + v[6]) + (v[5] + v[7]))
+        })
+    }
+}

@@ -1,0 +1,114 @@
+//! What stands behind either way of convolution with several images in the lanes: bias, ReLU and
+//! pooling of two rows and two columns of outputs, which are one window.
+
+use crate::hardware::lanes::{Lanes, kernel};
+use crate::layers::conv2d::lanes::{Gradients, Outputs};
+
+/// Which pixel of its window each maximum came from, bit by bit for the lanes: whether it is the
+/// right one, and whether it is the lower one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Winner {
+    right: u16,
+    down: u16,
+}
+
+/// Outputs that are pooled as they come.
+#[derive(Debug)]
+pub struct Pooled<'a, V> {
+    /// The windows of a channel, down and across: ph, pw.
+    pub size: [usize; 2],
+    /// (O)
+    pub bias: &'a [f32],
+    /// (O, ph, pw) vectors, written.
+    pub y: &'a mut [V],
+    /// (O, ph, pw), written.
+    pub winners: &'a mut [Winner],
+}
+
+impl<T: Lanes> Outputs<T> for Pooled<'_, T::Vector> {
+    #[inline(always)]
+    fn put(&mut self, t: T, o: usize, at: [usize; 2], pixels: [[T::Vector; 2]; 2]) {
+        let ([height, width], [i, j]) = (self.size, at.map(|pixel| pixel / 2));
+        if i >= height || j >= width {
+            return;
+        }
+        let bias = t.splat(self.bias[o]);
+        // Of each row the larger, then of both: in the order in which a tie is decided.
+        let [[a, b], [c, d]] = pixels;
+        let (a, b) = (t.add(a, bias), t.add(b, bias));
+        let (c, d) = (t.add(c, bias), t.add(d, bias));
+        let (top_wins, bottom_wins) = (t.wins(b, a), t.wins(d, c));
+        let (top, bottom) = (t.select(top_wins, b, a), t.select(bottom_wins, d, c));
+        let (top_right, bottom_right) = (t.bits(top_wins), t.bits(bottom_wins));
+        let wins = t.wins(bottom, top);
+        let down = t.bits(wins);
+        let window = (o * height + i) * width + j;
+        self.y[window] = t.relu(t.select(wins, bottom, top));
+        let right = down & bottom_right | !down & top_right;
+        self.winners[window] = Winner { right, down };
+    }
+}
+
+/// Gradients by the outputs of the convolution, from those behind the pooling.
+#[derive(Debug)]
+pub struct PooledGradients<'a, V> {
+    /// ph, pw.
+    pub size: [usize; 2],
+    /// (O, ph, pw), from the forward pass.
+    pub winners: &'a [Winner],
+    /// (O, ph, pw) vectors, from [`backward_relu`].
+    pub d_y: &'a [V],
+}
+
+impl<T: Lanes> Gradients<T> for PooledGradients<'_, T::Vector> {
+    #[inline(always)]
+    fn take(&self, t: T, o: usize, at: [usize; 2]) -> [[T::Vector; 2]; 2] {
+        let (zero, [height, width], [i, j]) = (t.zero(), self.size, at.map(|pixel| pixel / 2));
+        if i >= height || j >= width {
+            return [[zero; 2]; 2];
+        }
+        let window = (o * height + i) * width + j;
+        let Winner { right, down } = self.winners[window];
+        let (right, down) = (t.mask(right), t.mask(down));
+        let d_y = self.d_y[window];
+        let (top, bottom) = (t.select(down, zero, d_y), t.select(down, d_y, zero));
+        [
+            [t.select(right, zero, top), t.select(right, top, zero)],
+            [t.select(right, zero, bottom), t.select(right, bottom, zero)],
+        ]
+    }
+}
+
+kernel! {
+    /// ReLU's part of the backward pass, and the bias's: the gradient of every winner goes to both.
+    ///
+    /// - `y`: (O, ph pw) vectors, from the forward pass
+    /// - `d_y`: (O, ph pw) vectors, changed: 0 where ReLU lets nothing through
+    /// - `sums`: (O) vectors, for a while
+    /// - `d_bias`: (O), added to: the sum over all lanes
+    pub fn backward_relu(
+        y: &[T::Vector],
+        d_y: &mut [T::Vector],
+        sums: &mut [T::Vector],
+        d_bias: &mut [f32],
+    ) = backward_relu_kernel;
+}
+
+#[inline(always)]
+fn backward_relu_kernel<T: Lanes>(
+    t: T,
+    y: &[T::Vector],
+    d_y: &mut [T::Vector],
+    sums: &mut [T::Vector],
+    d_bias: &mut [f32],
+) {
+    let windows = y.len() / d_bias.len();
+    let channels = y.chunks_exact(windows).zip(d_y.chunks_exact_mut(windows));
+    for (sum, (y, d_y)) in sums.iter_mut().zip(channels) {
+        for (&y, d_y) in y.iter().zip(d_y.iter_mut()) {
+            *d_y = t.select(t.at_most_zero(y), t.zero(), *d_y);
+        }
+        *sum = t.total(d_y);
+    }
+    t.add_sums(&sums[..d_bias.len()], d_bias);
+}
