@@ -106,15 +106,17 @@ impl Winograd {
         PRODUCTS * self.conv.in_channels * self.conv.out_channels
     }
 
-    /// How many vectors the transformed input has: (blocks, 64, C, block).
+    /// How many vectors the transformed input has: (blocks, 64, C, block), each of the 64 at its
+    /// [`spacing`].
     pub fn input_len(&self) -> usize {
-        self.blocks() * PRODUCTS * self.conv.in_channels * self.block
+        self.blocks() * PRODUCTS * spacing(self.conv.in_channels * self.block)
     }
 
     /// How many vectors a pass needs for a while: (64, O, block), and (64, C, block) or (C, O).
     pub fn scratch_len(&self) -> usize {
         let (inputs, outputs) = (self.conv.in_channels, self.conv.out_channels);
-        PRODUCTS * outputs * self.block + (PRODUCTS * inputs * self.block).max(inputs * outputs)
+        let [d_m, d_v] = [outputs, inputs].map(|rows| PRODUCTS * spacing(rows * self.block));
+        d_m + d_v.max(inputs * outputs)
     }
 
     fn blocks(&self) -> usize {
@@ -267,20 +269,19 @@ fn weight_transposed<T: Lanes, const R: usize>(t: T, u: [T::Vector; 8]) -> [T::V
     g
 }
 
-/// Applies the function `$f` along the columns of `$from`, which gives the element at a row and a
-/// column, then along the rows of what that gives: from (I, I) to (O, O). A macro, so that `$f` is
-/// inlined.
+/// Applies the function `$f` along the columns of what stands at row `$i` and column `$j`, then
+/// along the rows of what that gives: from (I, I) to (O, O). A macro, so that all of it is inlined.
 macro_rules! both_axes {
-    ($t:ident, $from:expr, $f:expr, $inputs:expr => $outputs:expr) => {{
+    ($t:ident, |$i:ident, $j:ident| $pixel:expr, $f:expr, $inputs:expr => $outputs:expr) => {{
         let mut columns = [[$t.zero(); $inputs]; $outputs]; // (O, I): the columns' results, row by row
-        for j in 0..$inputs {
+        for $j in 0..$inputs {
             let mut column = [$t.zero(); $inputs];
-            for i in 0..$inputs {
-                column[i] = $from(i, j);
+            for $i in 0..$inputs {
+                column[$i] = $pixel;
             }
             let column = $f($t, column);
             for i in 0..$outputs {
-                columns[i][j] = column[i];
+                columns[i][$j] = column[i];
             }
         }
         let mut rows = [[$t.zero(); $outputs]; $outputs];
@@ -289,6 +290,59 @@ macro_rules! both_axes {
         }
         rows
     }};
+}
+
+/// Where the 64 numbers or vectors of one tile stand: equally far apart.
+#[derive(Clone, Copy)]
+struct Spaced {
+    first: usize,
+    apart: usize,
+}
+
+impl Spaced {
+    /// Checks that all 64 are in `from`.
+    #[inline(always)]
+    fn of<V>(self, from: &[V]) -> Tile<'_, V> {
+        assert!(self.first + (PRODUCTS - 1) * self.apart < from.len());
+        Tile { from, at: self }
+    }
+
+    /// Writes all of them.
+    #[inline(always)]
+    fn write<V: Copy>(self, tile: &[[V; 8]; 8], to: &mut [V]) {
+        assert!(self.first + (PRODUCTS - 1) * self.apart < to.len());
+        for (f, &vector) in tile.as_flattened().iter().enumerate() {
+            // SAFETY: f is below 64, and there is a place for the 64th.
+            unsafe { *to.get_unchecked_mut(self.first + f * self.apart) = vector };
+        }
+    }
+}
+
+/// The 64 of one tile, which are all there.
+struct Tile<'a, V> {
+    from: &'a [V],
+    at: Spaced,
+}
+
+impl<V: Copy> Tile<'_, V> {
+    /// The one at row `i` and column `j`.
+    #[inline(always)]
+    fn get(&self, i: usize, j: usize) -> V {
+        assert!(i < POINTS && j < POINTS);
+        // SAFETY: it is one of the 64, which `Spaced::of` found to be there.
+        unsafe {
+            *self
+                .from
+                .get_unchecked(self.at.first + (i * POINTS + j) * self.at.apart)
+        }
+    }
+}
+
+/// How far apart the products of one tile stand whose blocks have `len` vectors: an odd number, for
+/// at a power of two they would all fall into the same few places of the cache.
+#[inline(always)]
+fn spacing(len: usize) -> usize {
+    len | 1
 }
 
 kernel! {
@@ -324,8 +378,7 @@ fn weights<T: Lanes, const R: usize>(t: T, conv: &Conv2d, weights: &[f32], u: &m
                     *number = weights[((first + lane) * inputs + c) * R * R + place];
                 }
             }
-            let transformed =
-                both_axes!(t, (|i: usize, j: usize| taps[i][j]), weight::<T, R>, R => 8);
+            let transformed = both_axes!(t, |i, j| taps[i][j], weight::<T, R>, R => 8);
             for (f, &vector) in transformed.as_flattened().iter().enumerate() {
                 t.store(
                     vector,
@@ -347,7 +400,7 @@ fn add_d_weights<T: Lanes, const R: usize>(t: T, conv: &Conv2d, d_u: &[f32], d_w
             for (f, product) in products.iter_mut().enumerate() {
                 *product = t.load_some(&d_u[(f * inputs + c) * outputs + first..][..count]);
             }
-            let taps = both_axes!(t, (|i: usize, j: usize| products[i * 8 + j]), weight_transposed::<T, R>, 8 => R);
+            let taps = both_axes!(t, |i, j| products[i * 8 + j], weight_transposed::<T, R>, 8 => R);
             for (place, &tap) in taps.as_flattened().iter().enumerate() {
                 for (lane, &d) in t.numbers(&[tap])[..count].iter().enumerate() {
                     d_weight[((first + lane) * inputs + c) * R * R + place] += d;
@@ -407,7 +460,7 @@ fn transform_input<T: Lanes>(
     let conv = &winograd.conv;
     let ([height, width], [above, left]) = (conv.input, conv.window.padding);
     let (channels, columns) = (conv.in_channels, winograd.block);
-    let count = winograd.tiles_of(block).len();
+    let (count, apart) = (winograd.tiles_of(block).len(), spacing(channels * columns));
     for (c, x) in x.chunks_exact(height * width).enumerate() {
         for (k, [i, j]) in winograd.tiles_of(block).enumerate() {
             let inside =
@@ -415,21 +468,22 @@ fn transform_input<T: Lanes>(
             let transformed = if inside {
                 let rows: [[T::Vector; 8]; 8] =
                     std::array::from_fn(|r| array(x, (i + r - above) * width + j - left));
-                both_axes!(t, (|r: usize, c: usize| rows[r][c]), input::<T>, 8 => 8)
+                both_axes!(t, |r, c| rows[r][c], input::<T>, 8 => 8)
             } else {
                 let pixel = |r: usize, c: usize| {
                     let (m, n) = ((i + r).wrapping_sub(above), (j + c).wrapping_sub(left));
                     let inside = m < height && n < width;
                     if inside { x[m * width + n] } else { t.zero() }
                 };
-                both_axes!(t, pixel, input::<T>, 8 => 8)
+                both_axes!(t, |r, c| pixel(r, c), input::<T>, 8 => 8)
             };
-            for (f, &vector) in transformed.as_flattened().iter().enumerate() {
-                v[(f * channels + c) * columns + k] = vector;
-            }
+            let first = c * columns + k;
+            Spaced { first, apart }.write(&transformed, v);
         }
-        for f in 0..PRODUCTS {
-            v[(f * channels + c) * columns..][count..columns].fill(t.zero());
+        if count < columns {
+            for v in v.chunks_exact_mut(apart) {
+                v[c * columns..][count..columns].fill(t.zero());
+            }
         }
     }
 }
@@ -451,13 +505,23 @@ fn block_forward<T: Lanes, const M: usize>(
     if inputs == 1 {
         // Nothing is added up: a product is one multiplication.
         for (k, at) in winograd.tiles_of(block).enumerate() {
+            let v = Spaced {
+                first: k,
+                apart: spacing(columns),
+            }
+            .of(v);
             for o in 0..outputs {
-                let mut products = [t.zero(); PRODUCTS];
-                for (f, product) in products.iter_mut().enumerate() {
-                    *product = t.mul(t.splat(u[f * outputs + o]), v[f * columns + k]);
+                let u = Spaced {
+                    first: o,
+                    apart: outputs,
                 }
-                let product = |i: usize, j: usize| products[i * 8 + j];
-                let pixels = both_axes!(t, product, output::<T, M>, 8 => M);
+                .of(u);
+                let pixels = both_axes!(
+                    t,
+                    |i, j| t.mul(t.splat(u.get(i, j)), v.get(i, j)),
+                    output::<T, M>,
+                    8 => M
+                );
                 put::<T, M>(t, o, at, &pixels, y);
             }
         }
@@ -469,8 +533,8 @@ fn block_forward<T: Lanes, const M: usize>(
         with_rows!(count, T, R => {
             for f in 0..PRODUCTS {
                 let u = &u[f * inputs * outputs..][..inputs * outputs]; // u: (C, O)
-                let v = &v[f * inputs * columns..][..inputs * columns]; // v: (C, block)
-                let m = &mut scratch[f * R * columns..][..R * columns]; // m: (rows, block)
+                let v = &v[f * spacing(inputs * columns)..][..inputs * columns]; // v: (C, block)
+                let m = &mut scratch[f * spacing(R * columns)..][..R * columns]; // m: (rows, block)
                 for n in (0..filled).step_by(4) {
                     let mut sums = [[t.zero(); 4]; R];
                     let numbers = |c| array(u, c * outputs + first);
@@ -483,8 +547,13 @@ fn block_forward<T: Lanes, const M: usize>(
         });
         for o in 0..count {
             for (k, at) in winograd.tiles_of(block).enumerate() {
-                let product = |i: usize, j: usize| scratch[((i * 8 + j) * count + o) * columns + k];
-                let pixels = both_axes!(t, product, output::<T, M>, 8 => M);
+                let apart = spacing(count * columns);
+                let m = Spaced {
+                    first: o * columns + k,
+                    apart,
+                }
+                .of(scratch);
+                let pixels = both_axes!(t, |i, j| m.get(i, j), output::<T, M>, 8 => M);
                 put::<T, M>(t, first + o, at, &pixels, y);
             }
         }
@@ -544,7 +613,7 @@ fn backward_kernel<T: Lanes>(
     d_weight: &mut [f32],
 ) {
     let conv = &winograd.conv;
-    let m_len = PRODUCTS * conv.out_channels * winograd.block;
+    let m_len = PRODUCTS * spacing(conv.out_channels * winograd.block);
     let (d_m, scratch) = scratch.split_at_mut(m_len); // d_m: (64, O, block)
 
     d_u.fill(0.0);
@@ -577,25 +646,25 @@ fn transform_gradients<T: Lanes, const M: usize>(
     d_m: &mut [T::Vector],
 ) {
     let (outputs, columns) = (winograd.conv.out_channels, winograd.block);
-    let count = winograd.tiles_of(block).len();
+    let (count, apart) = (winograd.tiles_of(block).len(), spacing(outputs * columns));
     for o in 0..outputs {
         for (k, [i, j]) in winograd.tiles_of(block).enumerate() {
             let mut pixels = [[t.zero(); M]; M];
             for a in (0..M).step_by(2) {
                 for b in (0..M).step_by(2) {
                     let [above, below] = d_y.take(t, o, [i + a, j + b]);
-                    pixels[a][b..b + 2].copy_from_slice(&above);
-                    pixels[a + 1][b..b + 2].copy_from_slice(&below);
+                    [pixels[a][b], pixels[a][b + 1]] = above;
+                    [pixels[a + 1][b], pixels[a + 1][b + 1]] = below;
                 }
             }
-            let pixel = |i: usize, j: usize| pixels[i][j];
-            let transformed = both_axes!(t, pixel, output_transposed::<T, M>, M => 8);
-            for (f, &vector) in transformed.as_flattened().iter().enumerate() {
-                d_m[(f * outputs + o) * columns + k] = vector;
-            }
+            let transformed = both_axes!(t, |i, j| pixels[i][j], output_transposed::<T, M>, M => 8);
+            let first = o * columns + k;
+            Spaced { first, apart }.write(&transformed, d_m);
         }
-        for f in 0..PRODUCTS {
-            d_m[(f * outputs + o) * columns..][count..columns].fill(t.zero());
+        if count < columns {
+            for d_m in d_m.chunks_exact_mut(apart) {
+                d_m[o * columns..][count..columns].fill(t.zero());
+            }
         }
     }
 }
@@ -620,8 +689,8 @@ fn weight_gradients<T: Lanes>(
     let filled = winograd.tiles_of(block).len().next_multiple_of(4);
     let sums = &mut sums[..inputs * outputs]; // sums: (C, O)
     for f in 0..PRODUCTS {
-        let d_m = &d_m[f * outputs * columns..][..outputs * columns]; // d_m: (O, block)
-        let v = &v[f * inputs * columns..][..inputs * columns]; // v: (C, block)
+        let d_m = &d_m[f * spacing(outputs * columns)..][..outputs * columns]; // d_m: (O, block)
+        let v = &v[f * spacing(inputs * columns)..][..inputs * columns]; // v: (C, block)
         for c in tiles(inputs, T::ROWS) {
             for o in tiles(outputs, 4) {
                 with_rows!(c.len(), T, R => {
@@ -674,8 +743,8 @@ fn input_gradients<T: Lanes>(
     let filled = winograd.tiles_of(block).len().next_multiple_of(4);
     for f in 0..PRODUCTS {
         let u = &u[f * inputs * outputs..][..inputs * outputs]; // u: (C, O)
-        let d_m = &d_m[f * outputs * columns..][..outputs * columns]; // d_m: (O, block)
-        let d_v = &mut d_v[f * inputs * columns..][..inputs * columns]; // d_v: (C, block)
+        let d_m = &d_m[f * spacing(outputs * columns)..][..outputs * columns]; // d_m: (O, block)
+        let d_v = &mut d_v[f * spacing(inputs * columns)..][..inputs * columns]; // d_v: (C, block)
         for c in tiles(inputs, T::ROWS) {
             with_rows!(c.len(), T, R => {
                 let rows: [&[f32]; R] =
@@ -694,16 +763,26 @@ fn input_gradients<T: Lanes>(
     let ([height, width], [above, left]) = (conv.input, conv.window.padding);
     for (c, d_x) in d_x.chunks_exact_mut(height * width).enumerate() {
         for (k, [i, j]) in winograd.tiles_of(block).enumerate() {
-            let product = |a: usize, b: usize| d_v[((a * 8 + b) * inputs + c) * columns + k];
-            let pixels = both_axes!(t, product, input_transposed::<T>, 8 => 8);
-            for (a, row) in pixels.iter().enumerate() {
-                let m = (i + a).wrapping_sub(above);
-                if m >= height {
-                    continue;
+            let apart = spacing(inputs * columns);
+            let d_v = Spaced {
+                first: c * columns + k,
+                apart,
+            }
+            .of(d_v);
+            let pixels = both_axes!(t, |a, b| d_v.get(a, b), input_transposed::<T>, 8 => 8);
+            if i >= above && j >= left && i + 8 <= height + above && j + 8 <= width + left {
+                for (a, row) in pixels.iter().enumerate() {
+                    let first = (i + a - above) * width + j - left;
+                    for (d_x, &pixel) in d_x[first..first + 8].iter_mut().zip(row) {
+                        *d_x = t.add(*d_x, pixel);
+                    }
                 }
+                continue;
+            }
+            for (a, row) in pixels.iter().enumerate() {
                 for (b, &pixel) in row.iter().enumerate() {
-                    let n = (j + b).wrapping_sub(left);
-                    if n < width {
+                    let (m, n) = ((i + a).wrapping_sub(above), (j + b).wrapping_sub(left));
+                    if m < height && n < width {
                         let place = m * width + n;
                         d_x[place] = t.add(d_x[place], pixel);
                     }
