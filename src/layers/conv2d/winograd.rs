@@ -466,8 +466,8 @@ fn transform_input<T: Lanes>(
             let inside =
                 i >= above && j >= left && i + 8 <= height + above && j + 8 <= width + left;
             let transformed = if inside {
-                let rows: [[T::Vector; 8]; 8] =
-                    std::array::from_fn(|r| array(x, (i + r - above) * width + j - left));
+                let rows: [&[T::Vector]; 8] =
+                    std::array::from_fn(|r| &x[(i + r - above) * width + j - left..][..8]);
                 both_axes!(t, |r, c| rows[r][c], input::<T>, 8 => 8)
             } else {
                 let pixel = |r: usize, c: usize| {
@@ -694,24 +694,24 @@ fn weight_gradients<T: Lanes>(
         for c in tiles(inputs, T::ROWS) {
             for o in tiles(outputs, 4) {
                 with_rows!(c.len(), T, R => {
-                    let left = |k| std::array::from_fn::<_, R, _>(|r| v[(c.start + r) * columns + k]);
-                    let mut put = |o: usize, sum: &[T::Vector], r: usize| {
-                        sums[(c.start + r) * outputs + o..][..sum.len()].copy_from_slice(sum);
-                    };
-                    if o.len() == 4 {
-                        let mut tile = [[t.zero(); 4]; R];
-                        let right = |k| std::array::from_fn(|n| d_m[(o.start + n) * columns + k]);
-                        add_outer(t, filled, left, right, &mut tile);
-                        for (r, sum) in tile.iter().enumerate() {
-                            put(o.start, sum, r);
-                        }
-                    } else {
-                        for o in o.clone() {
-                            let mut tile = [[t.zero(); 1]; R];
-                            add_outer(t, filled, left, |k| [d_m[o * columns + k]], &mut tile);
-                            for (r, sum) in tile.iter().enumerate() {
-                                put(o, sum, r);
-                            }
+                    let row = |c: usize| &v[c * columns..][..filled];
+                    let left: [&[T::Vector]; R] = std::array::from_fn(|r| row(c.start + r));
+                    // Fewer than four outputs are filled up with the last.
+                    let row = |o: usize| &d_m[o.min(outputs - 1) * columns..][..filled];
+                    let right: [&[T::Vector]; 4] = std::array::from_fn(|n| row(o.start + n));
+                    let mut tile = [[t.zero(); 4]; R];
+                    let [p, q, r, s] = right;
+                    add_outer(
+                        t,
+                        filled,
+                        |k| std::array::from_fn::<_, R, _>(|r| left[r][k]),
+                        |k| [p[k], q[k], r[k], s[k]],
+                        &mut tile,
+                    );
+                    for (r, tile) in tile.iter().enumerate() {
+                        let sums = &mut sums[(c.start + r) * outputs..][o.clone()];
+                        for (sum, &vector) in sums.iter_mut().zip(tile) {
+                            *sum = vector;
                         }
                     }
                 });
