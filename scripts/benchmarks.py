@@ -6,7 +6,8 @@ Needs Python and Rust. The first run makes an environment with PyTorch in target
 download of some GB; `--python PATH` uses a Python that has torch, torchvision and numpy instead),
 and builds longhand. Each round takes every measurement once, longhand's beside the other's; every
 second round goes through them backwards. What is quoted is the median of the rounds' ratios, and
-the lowest and highest of them: the machine's load moves both sides. About two minutes a round.
+the lowest and highest of them. Leave the machine alone meanwhile: beside other work PyTorch's threads
+wait for each other, and longhand looks better than it is. One or two minutes a round.
 `--only` names parts; a record of all parts goes to BENCHMARKS.md, of some only where --out says.
 
 What is measured of PyTorch and JAX is in scripts/peers.py.
@@ -72,7 +73,10 @@ class Peers:
         except BrokenPipeError:
             answer = ""
         if not answer:
-            raise SystemExit("error: scripts/peers.py ended; what it said is above")
+            raise SystemExit(
+                "error: scripts/peers.py ended; what it said is above\n"
+                "(it needs torch, torchvision and numpy; without --python they are installed)"
+            )
         answer = json.loads(answer)
         if "error" in answer:
             raise NotMeasured(answer["error"])
@@ -383,8 +387,8 @@ def heading(arguments, longhand, versions):
         f"- {others}",
         f"- `{shlex.join(['python3', 'scripts/benchmarks.py', *sys.argv[1:]])}`",
         "",
-        f"Each of {arguments.rounds} rounds took every measurement once, longhand's beside the other's. Times are medians,",
-        "ratios the median of the rounds' ratios.",
+        f"Rounds: {arguments.rounds}. Each took every measurement once, longhand's beside the other's. Times are",
+        "medians, ratios the median of the rounds' ratios.",
         "",
     ]
 
