@@ -10,7 +10,8 @@
 //! | [`network`] | what a network is: text, shapes, named parameters, first weights, presets |
 //! | [`layers`] | the mathematics: a folder a layer, a file a way of computing it |
 //! | [`optimisers`] | how gradients change parameters, and how the learning rate goes |
-//! | [`engines`] | buffers and the order of calls: [`engines::Reference`], [`engines::Im2col`] |
+//! | [`engines`] | buffers and the order of calls: [`engines::Reference`], [`engines::Im2col`], [`engines::Lanes`] |
+//! | [`hardware`] | what the machine gives: vectors, matrix products, threads that work in step |
 //! | [`training`] | recipes, the loop over epochs, what it records, the run's folder |
 //! | [`model`], [`formats`] | a trained network, and its file |
 //! | [`tensor`], [`random`], [`digest`] | numbers, draws, and which data and weights they were |
@@ -33,7 +34,9 @@
 //!    [`network::Network::parameters`] names. [`training`] writes it to the run's folder.
 //!
 //! To follow the mathematics, read [`engines::reference`] beside the `reference.rs` of each layer;
-//! then [`engines::im2col`], which gives the same numbers, up to rounding, faster.
+//! then [`engines::im2col`], which gives the same numbers, up to rounding, faster; then
+//! [`hardware::lanes`], a page on lanes and tiles, [`layers::conv2d::winograd`], a chapter of its own, and
+//! [`engines::lanes`], the fastest.
 //!
 //! # In twenty lines
 //!

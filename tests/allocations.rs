@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use longhand::data::{Dataset, Images, Normalisation};
-use longhand::engines::{Engine, Im2col};
+use longhand::engines::{Engine, Im2col, lanes};
 use longhand::network::{LayerText, Network, Preset};
 use longhand::optimisers::{Adam, Optimiser, StepRule, TrainingState};
 
@@ -67,9 +67,15 @@ fn an_epoch_allocates_nothing_after_its_first_step() {
         ..StepRule::default()
     };
 
-    for threads in [1, 2] {
-        let mut engine =
-            Im2col::new(network.clone(), Normalisation::mnist(), Some(threads)).unwrap();
+    let normalisation = Normalisation::mnist;
+    let im2col = |threads| Im2col::new(network.clone(), normalisation(), Some(threads)).unwrap();
+    let lanes = |threads| {
+        let settings = lanes::Settings::default();
+        lanes::open(network.clone(), normalisation(), Some(threads), settings).unwrap()
+    };
+    let engines: [Box<dyn Engine>; 4] =
+        [Box::new(im2col(1)), Box::new(im2col(2)), lanes(1), lanes(2)];
+    for mut engine in engines {
         engine.load(&TrainingState::initial(&network, 0)).unwrap();
         // Whichever thread had no part in the first step makes its buffers in a later one, so an
         // epoch goes before.
@@ -85,6 +91,6 @@ fn an_epoch_allocates_nothing_after_its_first_step() {
             .unwrap();
         // The first report follows the first step, the last one the last.
         assert!(counts.len() >= 2);
-        assert_eq!(counts.first(), counts.last(), "on {threads} threads");
+        assert_eq!(counts.first(), counts.last(), "{}", engine.name());
     }
 }

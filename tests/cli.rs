@@ -335,7 +335,7 @@ fn gradcheck_finds_every_gradient_right() {
     }
     assert.stdout(contains("WRONG").not());
 
-    for engine in ["reference", "im2col"] {
+    for engine in ["reference", "im2col", "lanes"] {
         let line = format!("gradcheck --network @net --seed 3 --engine {engine}");
         place
             .succeeds(&line)

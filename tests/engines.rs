@@ -342,14 +342,32 @@ fn the_same_seed_gives_the_same_bits_on_any_number_of_threads() {
     );
     let data = examples(&network, 230, 10, 8);
     let order: Vec<u32> = (0..230).collect();
+    type Open<'a> = Box<dyn Fn(usize) -> Box<dyn Engine> + 'a>;
+    let im2col: Open = Box::new(|threads| {
+        Box::new(Im2col::new(network.clone(), Normalisation::mnist(), Some(threads)).unwrap())
+    });
+    let paths = Path::ALL.into_iter().filter(|path| path.is_available());
+    let lanes = paths.map(|path| -> Open {
+        let settings = Settings {
+            path,
+            ..Settings::default()
+        };
+        let network = &network;
+        Box::new(move |threads| lanes(network, threads, settings))
+    });
+    let all: Vec<Open> = lanes.chain([im2col]).collect();
     // Batches that are cut into eight slices, and into one, of which the last is not whole.
-    for rule in [rule(32), rule(3), adam_rule(32)] {
-        let states = [1, 2, 3, 4, 1].map(|threads| {
-            let mut engine =
-                Im2col::new(network.clone(), Normalisation::mnist(), Some(threads)).unwrap();
+    let rules = [rule(32), rule(3), adam_rule(32)];
+    for (open, rule) in all
+        .iter()
+        .flat_map(|open| rules.iter().map(move |rule| (open, rule)))
+    {
+        let states = [1, 2, 3, 4, 8, 1].map(|threads| {
+            let mut engine = open(threads);
+            assert_eq!(engine.threads(), threads);
             engine.load(&TrainingState::initial(&network, 4)).unwrap();
             let metrics = engine
-                .train_epoch(&data, &order, &rule, &mut |_| ControlFlow::Continue(()))
+                .train_epoch(&data, &order, rule, &mut |_| ControlFlow::Continue(()))
                 .unwrap();
             let state = engine.state();
             let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
@@ -366,6 +384,61 @@ fn the_same_seed_gives_the_same_bits_on_any_number_of_threads() {
             )
         });
         assert!(states.iter().all(|state| state == &states[0]));
+    }
+}
+
+/// A batch smaller than a group, one that leaves a group half full, and one of several slices'
+/// groups, on more threads than there are slices.
+#[test]
+fn groups_that_are_not_full_change_nothing() {
+    let network = network("input 1x12x12, conv2d 3 3, relu, max_pool2d 2, flatten, linear 4");
+    let data = examples(&network, 600, 4, 14);
+    let state = TrainingState::initial(&network, 2);
+    let wide = state.parameters.iter().map(|&p| f64::from(p)).collect();
+    let mut reference = in_f64(&network);
+    reference
+        .load(&TrainingState::from_parameters(wide))
+        .unwrap();
+    for count in [1, 7, 9, 16, 17, 33, 600] {
+        let indices: Vec<u32> = (0..count).collect();
+        let batch = Batch::new(&data, &indices);
+        let (_, expected) = reference.gradients(&batch, &rule(600)).unwrap();
+        for mut engine in engines(&network) {
+            engine.load(&state).unwrap();
+            let (metrics, found) = engine.gradients(&batch, &rule(600)).unwrap();
+            assert_eq!(metrics.examples, count as usize);
+            let error = relative_error(&found, &expected);
+            assert!(error <= TOLERANCE, "{}, {count}: {error:e}", engine.name());
+        }
+    }
+}
+
+#[test]
+fn convolutions_that_winograd_suits_agree_with_the_reference() {
+    // Tiles that are full and not, borders, several channels, more blocks than one; with pooling
+    // that drops the last row, and without.
+    for text in [
+        "input 1x28x28, conv2d 10 5",
+        "input 10x12x12, conv2d 20 5, relu, max_pool2d 2",
+        "input 3x13x17, conv2d 7 3 padding=1, relu, max_pool2d 2",
+        "input 5x9x8, conv2d 33 5 padding=2",
+        "input 16x28x28, conv2d 8 3, relu, max_pool2d 2",
+        "input 2x5x6, conv2d 3 5, relu, max_pool2d 1x2",
+        "input 1x3x3, conv2d 2 3 padding=2, relu",
+    ] {
+        let network = network(text);
+        let case = Case::draw(&network, 18, 5).unwrap();
+        for mut engine in engines(&network) {
+            for row in against_reference(engine.as_mut(), &case).unwrap() {
+                assert!(
+                    row.error <= 1e-4,
+                    "{} {text}: {} differs by {:e}",
+                    engine.name(),
+                    row.name,
+                    row.error
+                );
+            }
+        }
     }
 }
 

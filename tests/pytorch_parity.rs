@@ -8,7 +8,9 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use longhand::data::{Batch, Dataset, Images, Normalisation};
-use longhand::engines::{Engine, EngineError, Im2col, Reference};
+use longhand::engines::lanes::Convolutions;
+use longhand::engines::{Engine, EngineError, Im2col, Lanes, Reference};
+use longhand::hardware::lanes::Portable;
 use longhand::layers::Shape;
 use longhand::network::{Description, Network};
 use longhand::optimisers::{Optimiser, Schedule, Sgd, StepRule, Steps, TrainingState};
@@ -37,6 +39,7 @@ fn every_rule_steps_as_pytorch_does() {
     f.steps(Reference::<f64>::new(f.network(), f.normalisation()), 1e-9);
     f.steps(Reference::<f32>::new(f.network(), f.normalisation()), 1e-4);
     f.steps(Im2col::new(f.network(), f.normalisation(), None), 1e-4);
+    f.steps(lanes(f), 1e-4);
 }
 
 #[test]
@@ -80,6 +83,19 @@ fn every_engine(fixture: &str) {
     f.holds(Reference::<f64>::new(f.network(), f.normalisation()), 1e-9);
     f.holds(Reference::<f32>::new(f.network(), f.normalisation()), 1e-4);
     f.holds(Im2col::new(f.network(), f.normalisation(), None), 1e-4);
+    f.holds(lanes(f), 1e-4);
+}
+
+/// The engine by the plainest of its paths; tests/engines.rs holds the others to it.
+fn lanes<S: DeserializeOwned>(f: &Fixture<S>) -> Result<Lanes<Portable>, EngineError> {
+    let (network, normalisation) = (f.network(), f.normalisation());
+    Lanes::new(
+        Portable,
+        network,
+        normalisation,
+        None,
+        Convolutions::Fastest,
+    )
 }
 
 /// What PyTorch computed for one network and one batch.

@@ -30,7 +30,7 @@ fn train_leaves_weights_history_and_record() {
     let run = place.run("run");
     assert_eq!(run["status"], "finished");
     assert_eq!(run["recipe"]["seed"], 7);
-    assert_eq!(run["machine"]["engine"], "im2col");
+    assert_eq!(run["machine"]["engine"], "lanes");
     assert_eq!(run["network"], NETWORK);
     let command: Vec<&str> = run["command"].as_array().unwrap()[1..]
         .iter()

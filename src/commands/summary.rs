@@ -6,8 +6,11 @@ use std::path::PathBuf;
 use super::{Failure, ModelArgs, NetworkArg, network_alone};
 use crate::report::{bytes, grouped, line};
 use longhand::data::Normalisation;
+use longhand::engines::lanes::Settings;
+use longhand::engines::lanes::plan::plan;
 use longhand::formats::pytorch;
-use longhand::network::Network;
+use longhand::hardware::lanes::Path;
+use longhand::network::{LayerText, Network};
 use serde_json::{Value, json};
 
 #[derive(clap::Args)]
@@ -39,7 +42,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     }
     let memory = Memory::of(&network, args.batch_size);
     if args.json {
-        line(format_args!("{}", json(&network, &memory)))?;
+        line(format_args!("{}", json(&network, &memory)?))?;
         return Ok(());
     }
     print_layers(&network)?;
@@ -86,7 +89,7 @@ impl Memory {
     }
 }
 
-fn json(network: &Network, memory: &Memory) -> Value {
+fn json(network: &Network, memory: &Memory) -> Result<Value, Failure> {
     let texts = &network.description().layers;
     let layers: Vec<Value> = (network.layers().iter().zip(texts).enumerate())
         .map(|(index, (layer, text))| {
@@ -101,7 +104,12 @@ fn json(network: &Network, memory: &Memory) -> Value {
         })
         .collect();
     let forward = network.forward_flops();
-    json!({
+    let (path, stages) = stages(network)?;
+    let stages: Vec<Value> = stages
+        .into_iter()
+        .map(|(layers, way)| json!({"layers": layers, "way": way}))
+        .collect();
+    Ok(json!({
         "network": network.to_string(),
         "input": network.input(),
         "layers": layers,
@@ -117,7 +125,22 @@ fn json(network: &Network, memory: &Memory) -> Value {
             "activation_gradients": memory.activations,
             "total": memory.total(),
         },
-    })
+        "lanes": {"path": path.name(), "images": path.width(), "stages": stages},
+    }))
+}
+
+/// What engine `lanes` makes of the network: by which instructions, and the way of every stage.
+fn stages(network: &Network) -> Result<(Path, Vec<(String, String)>), Failure> {
+    let Settings { path, convolutions } =
+        Settings::from_environment().map_err(longhand::Error::from)?;
+    let texts = &network.description().layers;
+    let stages = plan(network, path.width(), convolutions).into_iter();
+    let stages = stages.map(|stage| {
+        let layers = &texts[stage.layer..][..stage.layers()];
+        let layers: Vec<String> = layers.iter().map(LayerText::to_string).collect();
+        (layers.join(", "), stage.to_string())
+    });
+    Ok((path, stages.collect()))
 }
 
 fn print_layers(network: &Network) -> Result<(), Failure> {
@@ -150,6 +173,15 @@ fn print_layers(network: &Network) -> Result<(), Failure> {
         grouped(forward),
         grouped(training - forward)
     ))?;
+    line(format_args!(""))?;
+    let (path, stages) = stages(network)?;
+    line(format_args!(
+        "Engine lanes computes it by {path}, {} images at a time:",
+        path.width()
+    ))?;
+    for (layers, way) in stages {
+        line(format_args!("  {layers:<42} {way}"))?;
+    }
     line(format_args!(""))?;
     line(format_args!(
         "An image takes {:.2} MFLOP forward and {:.2} MFLOP in training; the weights take {} bytes.",

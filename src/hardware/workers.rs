@@ -155,9 +155,8 @@ impl Barrier {
             self.round.store(round.wrapping_add(1), Ordering::SeqCst);
             self.wake_all();
         } else {
-            let over = || {
-                self.round.load(Ordering::SeqCst) != round || self.abandoned.load(Ordering::SeqCst)
-            };
+            let met = || self.round.load(Ordering::SeqCst) != round;
+            let over = || met() || self.abandoned.load(Ordering::SeqCst);
             let mut spins = 0;
             while spins < self.spins && !over() {
                 std::hint::spin_loop();
@@ -176,9 +175,10 @@ impl Barrier {
                 }
                 self.sleeping.fetch_sub(1, Ordering::SeqCst);
             }
-        }
-        if self.abandoned.load(Ordering::SeqCst) {
-            return Err(Abandoned);
+            // Who panics after they have met has no part in this round.
+            if !met() {
+                return Err(Abandoned);
+            }
         }
         Ok(())
     }

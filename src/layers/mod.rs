@@ -3,7 +3,10 @@
 //! Each folder's `mod.rs` holds the layer's formula, its shapes and their source. Beside it:
 //!
 //! - `reference.rs`, the definition: plain loops over one image, in `f32` or `f64`;
-//! - `im2col.rs`, where the engine of matrix products has a way of its own.
+//! - `im2col.rs`, where the engine of matrix products has a way of its own;
+//! - `lanes.rs`, several images at once in the lanes of a register
+//!   ([`crate::hardware::lanes`]), and for convolution `winograd.rs`, the same with fewer
+//!   multiplications. `conv2d_relu_max_pool2d` is the three fused, which only `lanes` has.
 //!
 //! A `forward` takes its inputs first and its output last. The `backward` beside it takes what it
 //! needs of the forward pass, then `d_y`, the gradient of the loss by the output `y`, then the

@@ -33,7 +33,7 @@
 //!
 //! `N` is 1, -4.5, -4.5, 90, 90, 45/32, 45/32 when the first row changes its sign. `B^T` does not
 //! depend on r: both windows share it. Points in pairs of opposite signs share their even and
-//! their odd powers, which is how [`input`] needs 26 operations for 8 numbers.
+//! their odd powers, which is how `B^T` needs 26 operations for 8 numbers.
 //!
 //! # Backward
 //!
@@ -106,8 +106,8 @@ impl Winograd {
         PRODUCTS * self.conv.in_channels * self.conv.out_channels
     }
 
-    /// How many vectors the transformed input has: (blocks, 64, C, block), each of the 64 at its
-    /// [`spacing`].
+    /// How many vectors the transformed input has: (blocks, 64, C, block), each of the 64 an
+    /// odd number of vectors from the next.
     pub fn input_len(&self) -> usize {
         self.blocks() * PRODUCTS * spacing(self.conv.in_channels * self.block)
     }
@@ -199,11 +199,11 @@ fn output<T: Lanes, const M: usize>(t: T, m: [T::Vector; 8]) -> [T::Vector; M] {
     let even = [t.add(m[1], m[2]), t.add(m[3], m[4]), t.add(m[5], m[6])];
     let odd = [t.sub(m[1], m[2]), t.sub(m[3], m[4]), t.sub(m[5], m[6])];
     let mut y = [t.add(t.add(m[0], even[0]), t.add(even[1], even[2])); M];
-    for k in 1..M {
+    for (k, y) in y.iter_mut().enumerate().skip(1) {
         let [ones, twos, halves] = if k % 2 == 0 { even } else { odd };
         let power = (1 << k) as f32;
-        y[k] = t.fma(t.splat(power), twos, ones);
-        y[k] = t.fma(t.splat(1.0 / power), halves, y[k]);
+        *y = t.fma(t.splat(power), twos, ones);
+        *y = t.fma(t.splat(1.0 / power), halves, *y);
     }
     y[M - 1] = t.add(y[M - 1], m[7]);
     y
@@ -489,7 +489,6 @@ fn transform_input<T: Lanes>(
 }
 
 #[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "the tensors of the formula")]
 fn block_forward<T: Lanes, const M: usize>(
     t: T,
     winograd: &Winograd,
