@@ -47,6 +47,8 @@
 //! Source: Winograd, *Arithmetic Complexity of Computations*, 1980; Lavin and Gray, *Fast Algorithms
 //! for Convolutional Neural Networks*, CVPR 2016. The matrices were derived as above.
 
+use std::mem::MaybeUninit;
+
 use super::Conv2d;
 use super::lanes::{Gradients, Outputs};
 use crate::hardware::lanes::tile::{add_outer, add_product, array};
@@ -270,25 +272,32 @@ fn weight_transposed<T: Lanes, const R: usize>(t: T, u: [T::Vector; 8]) -> [T::V
 }
 
 /// Applies the function `$f` along the columns of what stands at row `$i` and column `$j`, then
-/// along the rows of what that gives: from (I, I) to (O, O). A macro, so that all of it is inlined.
+/// along the rows of what that gives: from (I, I) to (O, O), of which `$take` gets row after row. A
+/// macro, so that all of it is inlined.
 macro_rules! both_axes {
-    ($t:ident, |$i:ident, $j:ident| $pixel:expr, $f:expr, $inputs:expr => $outputs:expr) => {{
-        let mut columns = [[$t.zero(); $inputs]; $outputs]; // (O, I): the columns' results, row by row
+    (
+        $t:ident, |$i:ident, $j:ident| $pixel:expr, $f:expr, $inputs:expr => $outputs:expr,
+        |$row:ident, $result:ident| $take:expr
+    ) => {{
+        // columns: (I, O), the result of every column. Not filled before, for that would take as
+        // long as a transform.
+        let mut columns = [const { MaybeUninit::uninit() }; $inputs];
         for $j in 0..$inputs {
             let mut column = [$t.zero(); $inputs];
             for $i in 0..$inputs {
                 column[$i] = $pixel;
             }
-            let column = $f($t, column);
-            for i in 0..$outputs {
-                columns[i][$j] = column[i];
+            columns[$j].write($f($t, column));
+        }
+        for $row in 0..$outputs {
+            let mut across = [$t.zero(); $inputs];
+            for j in 0..$inputs {
+                // SAFETY: the loop above has written all columns.
+                across[j] = unsafe { columns[j].assume_init_ref() }[$row];
             }
+            let $result = $f($t, across);
+            $take;
         }
-        let mut rows = [[$t.zero(); $outputs]; $outputs];
-        for i in 0..$outputs {
-            rows[i] = $f($t, columns[i]);
-        }
-        rows
     }};
 }
 
@@ -307,13 +316,14 @@ impl Spaced {
         Tile { from, at: self }
     }
 
-    /// Writes all of them.
+    /// Writes those of row `i`.
     #[inline(always)]
-    fn write<V: Copy>(self, tile: &[[V; 8]; 8], to: &mut [V]) {
-        assert!(self.first + (PRODUCTS - 1) * self.apart < to.len());
-        for (f, &vector) in tile.as_flattened().iter().enumerate() {
-            // SAFETY: f is below 64, and there is a place for the 64th.
-            unsafe { *to.get_unchecked_mut(self.first + f * self.apart) = vector };
+    fn write_row<V: Copy>(self, i: usize, row: [V; POINTS], to: &mut [V]) {
+        assert!(i < POINTS && self.first + (PRODUCTS - 1) * self.apart < to.len());
+        for (j, vector) in row.into_iter().enumerate() {
+            let place = self.first + (i * POINTS + j) * self.apart;
+            // SAFETY: it is the place of one of the 64, the last of which was found to be there.
+            unsafe { *to.get_unchecked_mut(place) = vector };
         }
     }
 }
@@ -378,13 +388,12 @@ fn weights<T: Lanes, const R: usize>(t: T, conv: &Conv2d, weights: &[f32], u: &m
                     *number = weights[((first + lane) * inputs + c) * R * R + place];
                 }
             }
-            let transformed = both_axes!(t, |i, j| taps[i][j], weight::<T, R>, R => 8);
-            for (f, &vector) in transformed.as_flattened().iter().enumerate() {
-                t.store(
-                    vector,
-                    &mut u[(f * inputs + c) * outputs + first..][..count],
-                );
-            }
+            both_axes!(t, |i, j| taps[i][j], weight::<T, R>, R => 8, |i, row| {
+                for (j, vector) in row.into_iter().enumerate() {
+                    let f = i * POINTS + j;
+                    t.store(vector, &mut u[(f * inputs + c) * outputs + first..][..count]);
+                }
+            });
         }
     }
 }
@@ -400,12 +409,13 @@ fn add_d_weights<T: Lanes, const R: usize>(t: T, conv: &Conv2d, d_u: &[f32], d_w
             for (f, product) in products.iter_mut().enumerate() {
                 *product = t.load_some(&d_u[(f * inputs + c) * outputs + first..][..count]);
             }
-            let taps = both_axes!(t, |i, j| products[i * 8 + j], weight_transposed::<T, R>, 8 => R);
-            for (place, &tap) in taps.as_flattened().iter().enumerate() {
-                for (lane, &d) in t.numbers(&[tap])[..count].iter().enumerate() {
-                    d_weight[((first + lane) * inputs + c) * R * R + place] += d;
+            both_axes!(t, |i, j| products[i * 8 + j], weight_transposed::<T, R>, 8 => R, |i, row| {
+                for (j, tap) in row.into_iter().enumerate() {
+                    for (lane, &d) in t.numbers(&[tap])[..count].iter().enumerate() {
+                        d_weight[((first + lane) * inputs + c) * R * R + i * R + j] += d;
+                    }
                 }
-            }
+            });
         }
     }
 }
@@ -465,20 +475,26 @@ fn transform_input<T: Lanes>(
         for (k, [i, j]) in winograd.tiles_of(block).enumerate() {
             let inside =
                 i >= above && j >= left && i + 8 <= height + above && j + 8 <= width + left;
-            let transformed = if inside {
+            let to = Spaced {
+                first: c * columns + k,
+                apart,
+            };
+            if inside {
                 let rows: [&[T::Vector]; 8] =
                     std::array::from_fn(|r| &x[(i + r - above) * width + j - left..][..8]);
-                both_axes!(t, |r, c| rows[r][c], input::<T>, 8 => 8)
+                both_axes!(t, |r, c| rows[r][c], input::<T>, 8 => 8, |i, row| {
+                    to.write_row(i, row, v)
+                });
             } else {
                 let pixel = |r: usize, c: usize| {
                     let (m, n) = ((i + r).wrapping_sub(above), (j + c).wrapping_sub(left));
                     let inside = m < height && n < width;
                     if inside { x[m * width + n] } else { t.zero() }
                 };
-                both_axes!(t, |r, c| pixel(r, c), input::<T>, 8 => 8)
-            };
-            let first = c * columns + k;
-            Spaced { first, apart }.write(&transformed, v);
+                both_axes!(t, |r, c| pixel(r, c), input::<T>, 8 => 8, |i, row| {
+                    to.write_row(i, row, v)
+                });
+            }
         }
         if count < columns {
             for v in v.chunks_exact_mut(apart) {
@@ -515,11 +531,13 @@ fn block_forward<T: Lanes, const M: usize>(
                     apart: outputs,
                 }
                 .of(u);
-                let pixels = both_axes!(
+                let mut pixels = [[t.zero(); M]; M];
+                both_axes!(
                     t,
                     |i, j| t.mul(t.splat(u.get(i, j)), v.get(i, j)),
                     output::<T, M>,
-                    8 => M
+                    8 => M,
+                    |i, row| pixels[i] = row
                 );
                 put::<T, M>(t, o, at, &pixels, y);
             }
@@ -552,7 +570,8 @@ fn block_forward<T: Lanes, const M: usize>(
                     apart,
                 }
                 .of(scratch);
-                let pixels = both_axes!(t, |i, j| m.get(i, j), output::<T, M>, 8 => M);
+                let mut pixels = [[t.zero(); M]; M];
+                both_axes!(t, |i, j| m.get(i, j), output::<T, M>, 8 => M, |i, row| pixels[i] = row);
                 put::<T, M>(t, first + o, at, &pixels, y);
             }
         }
@@ -656,9 +675,13 @@ fn transform_gradients<T: Lanes, const M: usize>(
                     [pixels[a + 1][b], pixels[a + 1][b + 1]] = below;
                 }
             }
-            let transformed = both_axes!(t, |i, j| pixels[i][j], output_transposed::<T, M>, M => 8);
-            let first = o * columns + k;
-            Spaced { first, apart }.write(&transformed, d_m);
+            let to = Spaced {
+                first: o * columns + k,
+                apart,
+            };
+            both_axes!(t, |i, j| pixels[i][j], output_transposed::<T, M>, M => 8, |i, row| {
+                to.write_row(i, row, d_m)
+            });
         }
         if count < columns {
             for d_m in d_m.chunks_exact_mut(apart) {
@@ -768,25 +791,24 @@ fn input_gradients<T: Lanes>(
                 apart,
             }
             .of(d_v);
-            let pixels = both_axes!(t, |a, b| d_v.get(a, b), input_transposed::<T>, 8 => 8);
-            if i >= above && j >= left && i + 8 <= height + above && j + 8 <= width + left {
-                for (a, row) in pixels.iter().enumerate() {
+            let inside =
+                i >= above && j >= left && i + 8 <= height + above && j + 8 <= width + left;
+            both_axes!(t, |a, b| d_v.get(a, b), input_transposed::<T>, 8 => 8, |a, row| {
+                if inside {
                     let first = (i + a - above) * width + j - left;
-                    for (d_x, &pixel) in d_x[first..first + 8].iter_mut().zip(row) {
+                    for (d_x, pixel) in d_x[first..first + 8].iter_mut().zip(row) {
                         *d_x = t.add(*d_x, pixel);
                     }
-                }
-                continue;
-            }
-            for (a, row) in pixels.iter().enumerate() {
-                for (b, &pixel) in row.iter().enumerate() {
-                    let (m, n) = ((i + a).wrapping_sub(above), (j + b).wrapping_sub(left));
-                    if m < height && n < width {
-                        let place = m * width + n;
-                        d_x[place] = t.add(d_x[place], pixel);
+                } else {
+                    for (b, pixel) in row.into_iter().enumerate() {
+                        let (m, n) = ((i + a).wrapping_sub(above), (j + b).wrapping_sub(left));
+                        if m < height && n < width {
+                            let place = m * width + n;
+                            d_x[place] = t.add(d_x[place], pixel);
+                        }
                     }
                 }
-            }
+            });
         }
     }
 }
