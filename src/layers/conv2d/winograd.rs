@@ -691,6 +691,12 @@ fn transform_gradients<T: Lanes, const M: usize>(
     }
 }
 
+/// Four vectors from `first` on.
+#[inline(always)]
+fn four<T: Lanes>(from: &[T::Vector], first: usize) -> &[T::Vector; 4] {
+    from[first..first + 4].try_into().expect("four vectors")
+}
+
 /// `dU[f] += dM[f] . V[f]^T`, summed over the lanes.
 ///
 /// - `d_m`: (64, O, block), `v`: (64, C, block)
@@ -716,20 +722,21 @@ fn weight_gradients<T: Lanes>(
         for c in tiles(inputs, T::ROWS) {
             for o in tiles(outputs, 4) {
                 with_rows!(c.len(), T, R => {
-                    let row = |c: usize| &v[c * columns..][..filled];
-                    let left: [&[T::Vector]; R] = std::array::from_fn(|r| row(c.start + r));
-                    // Fewer than four outputs are filled up with the last.
-                    let row = |o: usize| &d_m[o.min(outputs - 1) * columns..][..filled];
-                    let right: [&[T::Vector]; 4] = std::array::from_fn(|n| row(o.start + n));
                     let mut tile = [[t.zero(); 4]; R];
-                    let [p, q, r, s] = right;
-                    add_outer(
-                        t,
-                        filled,
-                        |k| std::array::from_fn::<_, R, _>(|r| left[r][k]),
-                        |k| [p[k], q[k], r[k], s[k]],
-                        &mut tile,
-                    );
+                    for n in (0..filled).step_by(4) {
+                        let four = |from, row| four::<T>(from, row * columns + n);
+                        let left: [_; R] = std::array::from_fn(|r| four(v, c.start + r));
+                        // Fewer than four outputs are filled up with the last.
+                        let right: [_; 4] =
+                            std::array::from_fn(|n| four(d_m, (o.start + n).min(outputs - 1)));
+                        add_outer(
+                            t,
+                            4,
+                            |k| std::array::from_fn::<_, R, _>(|r| left[r][k]),
+                            |k| std::array::from_fn(|n| right[n][k]),
+                            &mut tile,
+                        );
+                    }
                     for (r, tile) in tile.iter().enumerate() {
                         let sums = &mut sums[(c.start + r) * outputs..][o.clone()];
                         for (sum, &vector) in sums.iter_mut().zip(tile) {
