@@ -348,6 +348,38 @@ fn gradcheck_finds_every_gradient_right() {
 }
 
 #[test]
+fn summary_says_how_lanes_computes_each_layer() {
+    let place = Place::new();
+    let network = "input 1x28x28, conv2d 2 5, relu, max_pool2d 2, conv2d 3 2, flatten, linear 10";
+    fs::write(place.path("odd"), network).unwrap();
+    let layers = "summary --network @odd";
+    let summary = |path: &str, line: &str| {
+        let mut command = place.longhand(line);
+        command.env("LONGHAND_LANES", path).assert()
+    };
+    summary("portable", layers)
+        .success()
+        .stdout(contains("computes it by portable, 8 images at a time"))
+        .stdout(contains("Winograd, fused with relu and max_pool2d"))
+        .stdout(contains(
+            "conv2d 3 2                                 direct",
+        ));
+    let json = stdout(&summary("portable", &format!("{layers} --json")).success());
+    let summary_json: Value = serde_json::from_str(&json).unwrap();
+    let lanes = &summary_json["lanes"];
+    assert_eq!(
+        (&lanes["path"], &lanes["images"]),
+        (&"portable".into(), &8.into())
+    );
+    assert_eq!(lanes["stages"].as_array().map(Vec::len), Some(3));
+
+    let words = ["LONGHAND_LANES", "sse9", "portable"];
+    for line in ["summary", "test --model builtin"] {
+        failed(summary("sse9", line), 1, &words);
+    }
+}
+
+#[test]
 fn gradcheck_json_is_one_object() {
     let line = "gradcheck --network @net --seed 3 --engine reference --json";
     let assert = Place::new().succeeds(line).stderr("");
