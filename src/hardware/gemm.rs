@@ -9,7 +9,7 @@ use ndarray::{ArrayView2, ArrayViewMut2};
 
 /// What becomes of the numbers that stand in `c` before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Target {
+pub enum Target {
     /// `c = a b`
     Overwritten,
     /// `c = c + a b`
@@ -20,7 +20,7 @@ pub(crate) enum Target {
 ///
 /// # Panics
 /// If the shapes do not fit.
-pub(crate) fn gemm(
+pub fn gemm(
     a: ArrayView2<f32>,
     b: ArrayView2<f32>,
     target: Target,

@@ -4,4 +4,4 @@ mod gemm;
 pub mod lanes;
 pub mod workers;
 
-pub(crate) use gemm::{Target, gemm};
+pub use gemm::{Target, gemm};
