@@ -3,12 +3,11 @@
 //! A new way is a function that prepares it, and its line in [`FORWARD`], [`INPUT_GRADIENT`] or
 //! [`WEIGHT_GRADIENT`].
 
-use longhand::hardware;
+use longhand::hardware::{self, Target};
 use longhand::layers::Window;
 use longhand::layers::conv2d::{Conv2d, im2col, reference};
-use ndarray::{ArrayView2, ArrayViewMut2};
 
-use crate::gemm::{matrixmultiply, view, view_mut};
+use crate::gemm::{Product, matrixmultiply, view, view_mut};
 use crate::{Bench, Case, SETS, check, random, random_sets};
 
 /// C, O, kernel, H = W.
@@ -67,10 +66,7 @@ struct Way {
 }
 
 impl Way {
-    const fn new(
-        name: &'static str,
-        prepare: for<'a> fn(&'a Problem) -> Option<Run<'a>>,
-    ) -> Self {
+    const fn new(name: &'static str, prepare: for<'a> fn(&'a Problem) -> Option<Run<'a>>) -> Self {
         Self {
             name,
             prepare,
@@ -80,10 +76,7 @@ impl Way {
     }
 
     /// A way that computes both gradients at once, and is judged by the operations of both.
-    const fn both(
-        name: &'static str,
-        prepare: for<'a> fn(&'a Problem) -> Option<Run<'a>>,
-    ) -> Self {
+    const fn both(name: &'static str, prepare: for<'a> fn(&'a Problem) -> Option<Run<'a>>) -> Self {
         Self {
             products: 2,
             ..Self::new(name, prepare)
@@ -191,7 +184,13 @@ impl Problem {
 }
 
 fn forward_reference(problem: &Problem) -> Option<Run<'_>> {
-    let Problem { conv, weight, bias, x, .. } = problem;
+    let Problem {
+        conv,
+        weight,
+        bias,
+        x,
+        ..
+    } = problem;
     Some(Box::new(move |turn, y| {
         reference::forward(conv, &x[turn], weight, bias, y);
     }))
@@ -207,12 +206,23 @@ fn forward_matrixmultiply(problem: &Problem) -> Option<Run<'_>> {
         }
         // y (O, P) = bias + weight (O, K) . cols (K, P)
         let weight = view([o, k], &problem.weight);
-        matrixmultiply(weight, view([k, p], &cols), hardware::Target::Sum, view_mut([o, p], y));
+        matrixmultiply(
+            weight,
+            view([k, p], &cols),
+            Target::Sum,
+            view_mut([o, p], y),
+        );
     }))
 }
 
 fn forward_gemm(problem: &Problem) -> Option<Run<'_>> {
-    let Problem { conv, weight, bias, x, .. } = problem;
+    let Problem {
+        conv,
+        weight,
+        bias,
+        x,
+        ..
+    } = problem;
     let mut cols = problem.cols();
     Some(Box::new(move |turn, y| {
         im2col::forward(conv, &x[turn], weight, bias, &mut cols, y);
@@ -220,7 +230,13 @@ fn forward_gemm(problem: &Problem) -> Option<Run<'_>> {
 }
 
 fn input_gradient_reference(problem: &Problem) -> Option<Run<'_>> {
-    let Problem { conv, weight, bias, x, d_y } = problem;
+    let Problem {
+        conv,
+        weight,
+        bias,
+        x,
+        d_y,
+    } = problem;
     let (mut d_weight, mut d_bias) = (vec![0.0; weight.len()], vec![0.0; bias.len()]);
     Some(Box::new(move |turn, d_x| {
         let (x, d_y) = (&x[turn], &d_y[turn]);
@@ -236,9 +252,6 @@ fn input_gradient_gemm(problem: &Problem) -> Option<Run<'_>> {
     input_gradient_im2col(problem, hardware::gemm)
 }
 
-/// A product of two matrices into a third.
-type Product = fn(ArrayView2<f32>, ArrayView2<f32>, hardware::Target, ArrayViewMut2<f32>);
-
 /// The part of [`im2col::backward`] that makes `d_x`.
 fn input_gradient_im2col(problem: &Problem, product: Product) -> Option<Run<'_>> {
     let [o, k, p] = problem.sizes();
@@ -247,13 +260,24 @@ fn input_gradient_im2col(problem: &Problem, product: Product) -> Option<Run<'_>>
         // d_cols (K, P) = weight^T (K, O) . d_y (O, P)
         let weight = view([o, k], &problem.weight).reversed_axes();
         let d_y = view([o, p], &problem.d_y[turn]);
-        product(weight, d_y, hardware::Target::Overwritten, view_mut([k, p], &mut cols));
+        product(
+            weight,
+            d_y,
+            Target::Overwritten,
+            view_mut([k, p], &mut cols),
+        );
         im2col::col2im(&problem.conv, &cols, d_x);
     }))
 }
 
 fn weight_gradient_reference(problem: &Problem) -> Option<Run<'_>> {
-    let Problem { conv, weight, bias, x, d_y } = problem;
+    let Problem {
+        conv,
+        weight,
+        bias,
+        x,
+        d_y,
+    } = problem;
     let (mut d_x, mut d_bias) = (vec![0.0; x[0].len()], vec![0.0; bias.len()]);
     Some(Box::new(move |turn, d_weight| {
         let (x, d_y) = (&x[turn], &d_y[turn]);
@@ -272,12 +296,18 @@ fn weight_gradient_matrixmultiply(problem: &Problem) -> Option<Run<'_>> {
         }
         // d_weight (O, K) += d_y (O, P) . cols^T (P, K)
         let cols = view([k, p], &cols[turn]).reversed_axes();
-        matrixmultiply(d_y, cols, hardware::Target::Sum, view_mut([o, k], d_weight));
+        matrixmultiply(d_y, cols, Target::Sum, view_mut([o, k], d_weight));
     }))
 }
 
 fn weight_gradient_gemm(problem: &Problem) -> Option<Run<'_>> {
-    let Problem { conv, weight, bias, d_y, .. } = problem;
+    let Problem {
+        conv,
+        weight,
+        bias,
+        d_y,
+        ..
+    } = problem;
     let mut cols = problem.cols_of_sets();
     let mut d_bias = vec![0.0; bias.len()];
     Some(Box::new(move |turn, d_weight| {

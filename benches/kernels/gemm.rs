@@ -6,6 +6,9 @@ use ndarray::{ArrayView2, ArrayViewMut2};
 
 use crate::{Bench, Case, check, random_sets};
 
+/// A product of `a` (M, K) and `b` (K, N) into `c` (M, N).
+pub type Product = fn(ArrayView2<f32>, ArrayView2<f32>, Target, ArrayViewMut2<f32>);
+
 /// The products of the tutorial's network: what they are, M, K, N, and whether `a` (M, K) and `b`
 /// (K, N) lie transposed.
 const SHAPES: [(&str, [usize; 3], [bool; 2]); 7] = [
@@ -30,7 +33,7 @@ pub fn bench(bench: &mut Bench) {
             let pairs = row.iter().zip(column);
             *sum = pairs.map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
         }
-        let ways: [(&str, fn(_, _, _, ArrayViewMut2<f32>)); 3] = [
+        let ways: [(&str, Product); 3] = [
             ("reference", reference),
             ("matrixmultiply", matrixmultiply),
             ("gemm", hardware::gemm),
@@ -49,7 +52,12 @@ pub fn bench(bench: &mut Bench) {
                 ..Case::default()
             };
             bench.time(case, |turn| {
-                product(a(turn), b(turn), Target::Overwritten, view_mut([m, n], &mut c));
+                product(
+                    a(turn),
+                    b(turn),
+                    Target::Overwritten,
+                    view_mut([m, n], &mut c),
+                );
             });
         }
     }

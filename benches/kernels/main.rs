@@ -38,6 +38,9 @@ pub const SETS: usize = 4;
 /// Samples of a measurement, the fewest that criterion takes.
 const SAMPLES: usize = 10;
 
+/// The largest relative error of a kernel that is worth timing.
+const TOLERANCE: f64 = 1e-5;
+
 /// What is timed, and what is known of it.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Case {
@@ -62,6 +65,7 @@ pub struct Case {
 /// One line of the table.
 #[derive(Debug, Serialize)]
 pub struct Row {
+    /// What was timed.
     #[serde(flatten)]
     pub case: Case,
     /// The median.
@@ -71,6 +75,7 @@ pub struct Row {
 /// Criterion, and what it measured so far.
 pub struct Bench {
     criterion: Criterion,
+    /// Where it runs.
     pub machine: Machine,
     rows: Vec<Row>,
 }
@@ -96,7 +101,8 @@ impl Bench {
         });
         group.finish();
         // The first calls warm up; the last ones are samples, however many were asked for.
-        let samples = &mut calls[calls.len().saturating_sub(SAMPLES)..];
+        let warm_ups = calls.len().saturating_sub(SAMPLES);
+        let samples = &mut calls[warm_ups..];
         if samples.is_empty() {
             return;
         }
@@ -129,10 +135,8 @@ pub fn random_sets(part: u32, count: usize) -> Vec<Vec<f32>> {
 /// Stops everything if `found` is not `expected`: a wrong result has no speed.
 pub fn check(what: &str, found: &[f32], expected: &[f64]) {
     let error = relative_error(found, expected);
-    // Written so that NaN fails.
-    if !(error <= 1e-5) {
-        panic!("{what}: a relative error of {error:e}");
-    }
+    // NaN is not at most anything.
+    assert!(error <= TOLERANCE, "{what}: a relative error of {error:e}");
 }
 
 fn main() {

@@ -20,12 +20,7 @@ pub enum Target {
 ///
 /// # Panics
 /// If the shapes do not fit.
-pub fn gemm(
-    a: ArrayView2<f32>,
-    b: ArrayView2<f32>,
-    target: Target,
-    mut c: ArrayViewMut2<f32>,
-) {
+pub fn gemm(a: ArrayView2<f32>, b: ArrayView2<f32>, target: Target, mut c: ArrayViewMut2<f32>) {
     let ((m, k), (inner, n)) = (a.dim(), b.dim());
     assert_eq!(k, inner, "a (M, K) and b (K, N)");
     assert_eq!((m, n), c.dim(), "c (M, N)");

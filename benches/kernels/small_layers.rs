@@ -1,0 +1,186 @@
+//! The layers beside convolution, each on what the tutorial's network gives it.
+
+use std::hint::black_box;
+
+use longhand::layers::linear::{self, Linear};
+use longhand::layers::max_pool2d::{self, MaxPool2d};
+use longhand::layers::{Window, cross_entropy, relu};
+
+use crate::{Bench, Case, SETS, check, random, random_sets};
+
+pub fn bench(bench: &mut Bench) {
+    max_pool2d(bench);
+    relu(bench);
+    linear(bench);
+    cross_entropy(bench);
+}
+
+/// A case on one thread, of so many operations and elements of four bytes.
+fn case(group: &'static str, way: &str, shape: &str, flops: usize, elements: usize) -> Case {
+    Case {
+        group,
+        way: way.to_owned(),
+        shape: shape.to_owned(),
+        threads: 1,
+        flops: flops as u64,
+        bytes: (size_of::<f32>() * elements) as u64,
+        ..Case::default()
+    }
+}
+
+fn exact(numbers: &[f32]) -> Vec<f64> {
+    numbers.iter().map(|&x| f64::from(x)).collect()
+}
+
+fn max_pool2d(bench: &mut Bench) {
+    let window = Window {
+        kernel: [2, 2],
+        stride: [2, 2],
+        padding: [0, 0],
+    };
+    let pool = MaxPool2d::new([10, 24, 24], window).expect("it fits");
+    let [pixels, windows] = [pool.x(), pool.y()].map(|sizes| sizes.iter().product::<usize>());
+    let (x, d_y) = (random_sets(1, pixels), random_sets(2, windows));
+    let (mut y, mut d_x) = (vec![0.0; windows], vec![0.0; pixels]);
+    let mut winners = vec![vec![0; windows]; SETS];
+    for ((x, d_y), winners) in x.iter().zip(&d_y).zip(&mut winners) {
+        max_pool2d::reference::forward(&pool, x, &mut y);
+        let expected = exact(&y);
+        max_pool2d::im2col::forward(&pool, x, &mut y, winners);
+        check("max_pool2d forward", &y, &expected);
+        max_pool2d::reference::backward(&pool, x, d_y, &mut d_x);
+        let expected = exact(&d_x);
+        max_pool2d::im2col::backward(&pool, winners, d_y, &mut d_x);
+        check("max_pool2d backward", &d_x, &expected);
+    }
+    let memory_bound = |way, shape| Case {
+        memory_bound: true,
+        // Three comparisons a window; the backward pass adds one number.
+        ..case("max_pool2d", way, shape, 3 * windows, pixels + windows)
+    };
+    let (forward, backward) = ("forward 2x2 on 10x24x24", "backward 2x2 on 10x24x24");
+    bench.time(memory_bound("reference", forward), |turn| {
+        max_pool2d::reference::forward(&pool, &x[turn], &mut y);
+    });
+    bench.time(memory_bound("im2col", forward), |turn| {
+        max_pool2d::im2col::forward(&pool, &x[turn], &mut y, &mut winners[turn]);
+    });
+    bench.time(memory_bound("reference", backward), |turn| {
+        max_pool2d::reference::backward(&pool, &x[turn], &d_y[turn], &mut d_x);
+    });
+    bench.time(memory_bound("im2col", backward), |turn| {
+        max_pool2d::im2col::backward(&pool, &winners[turn], &d_y[turn], &mut d_x);
+    });
+}
+
+fn relu(bench: &mut Bench) {
+    // One image, which the first cache holds, and a batch that no cache holds.
+    for (images, name) in [(1, "10x24x24"), (4096, "4096x10x24x24")] {
+        let count = images * 10 * 24 * 24;
+        let sets = if images == 1 { SETS } else { 1 };
+        let x: Vec<_> = (0..sets as u32).map(|part| random(part, count)).collect();
+        let mut y = vec![1.0; count];
+        relu::reference::forward(&x[0], &mut y);
+        let zero = y.iter().zip(&x[0]).all(|(&y, &x)| y == x.max(0.0));
+        assert!(zero, "relu forward");
+        let memory_bound = |shape: String, tensors| Case {
+            memory_bound: true,
+            ..case("relu", "reference", &shape, count, tensors * count)
+        };
+        bench.time(memory_bound(format!("forward {name}"), 2), |turn| {
+            relu::reference::forward(&x[turn % sets], black_box(&mut y));
+        });
+        // `y` stands for `d_y` too, for any numbers will do.
+        let mut d_x = vec![1.0; count];
+        bench.time(memory_bound(format!("backward {name}"), 3), |turn| {
+            relu::reference::backward(&x[turn % sets], &y, black_box(&mut d_x));
+        });
+    }
+}
+
+fn linear(bench: &mut Bench) {
+    const N: usize = 4;
+    let linear = Linear::new(320, 50).expect("it fits");
+    let (inputs, outputs) = (linear.in_features, linear.out_features);
+    let (weight, bias) = (random(1000, inputs * outputs), random(1001, outputs));
+    let (x, d_y) = (random_sets(1, N * inputs), random_sets(2, N * outputs));
+    let (mut y, mut d_x) = (vec![0.0; N * outputs], vec![0.0; N * inputs]);
+    let (mut d_weight, mut d_bias) = (vec![0.0; inputs * outputs], vec![0.0; outputs]);
+
+    let reference_forward = |x: &[f32], y: &mut [f32]| {
+        for (x, y) in x.chunks_exact(inputs).zip(y.chunks_exact_mut(outputs)) {
+            linear::reference::forward(&linear, x, &weight, &bias, y);
+        }
+    };
+    let reference_backward =
+        |x: &[f32], d_y: &[f32], d_x: &mut [f32], d_weight: &mut [f32], d_bias: &mut [f32]| {
+            let examples = x.chunks_exact(inputs).zip(d_y.chunks_exact(outputs));
+            for ((x, d_y), d_x) in examples.zip(d_x.chunks_exact_mut(inputs)) {
+                linear::reference::backward(&linear, x, &weight, d_y, d_x, d_weight, d_bias);
+            }
+        };
+    reference_forward(&x[0], &mut y);
+    reference_backward(&x[0], &d_y[0], &mut d_x, &mut d_weight, &mut d_bias);
+    let expected = [&y, &d_x, &d_weight, &d_bias].map(|numbers| exact(numbers));
+    d_weight.fill(0.0);
+    d_bias.fill(0.0);
+    linear::im2col::forward(&linear, N, &x[0], &weight, &bias, &mut y);
+    linear::im2col::backward(
+        &linear,
+        N,
+        &x[0],
+        &weight,
+        &d_y[0],
+        Some(&mut d_x),
+        &mut d_weight,
+        &mut d_bias,
+    );
+    for (found, expected) in [&y, &d_x, &d_weight, &d_bias].into_iter().zip(&expected) {
+        check("linear", found, expected);
+    }
+
+    let elements = weight.len() + bias.len() + N * (inputs + outputs);
+    let flops = N * linear.flops() as usize;
+    let forward = |way| case("linear", way, "forward 4x320->50", flops, elements);
+    let backward = |way| case("linear", way, "backward 4x320->50", 2 * flops, 2 * elements);
+    bench.time(forward("reference"), |turn| {
+        reference_forward(&x[turn], &mut y)
+    });
+    bench.time(forward("im2col"), |turn| {
+        linear::im2col::forward(&linear, N, &x[turn], &weight, &bias, &mut y);
+    });
+    bench.time(backward("reference"), |turn| {
+        reference_backward(&x[turn], &d_y[turn], &mut d_x, &mut d_weight, &mut d_bias);
+    });
+    bench.time(backward("im2col"), |turn| {
+        linear::im2col::backward(
+            &linear,
+            N,
+            &x[turn],
+            &weight,
+            &d_y[turn],
+            Some(&mut d_x),
+            &mut d_weight,
+            &mut d_bias,
+        );
+    });
+}
+
+fn cross_entropy(bench: &mut Bench) {
+    const CLASSES: usize = 10;
+    let z = random_sets(1, CLASSES);
+    let mut d_z = vec![0.0; CLASSES];
+    for (label, z) in z.iter().enumerate() {
+        cross_entropy::reference::backward(z, label, 0.0, 1, &mut d_z);
+        let mut expected = vec![0.0; CLASSES];
+        cross_entropy::reference::backward(&exact(z), label, 0.0, 1, &mut expected);
+        check("cross_entropy", &d_z, &expected);
+    }
+    let case = |shape| case("cross_entropy", "reference", shape, 0, 0);
+    bench.time(case("forward 10"), |turn| {
+        black_box(cross_entropy::reference::forward(&z[turn], turn, 0.0));
+    });
+    bench.time(case("backward 10"), |turn| {
+        cross_entropy::reference::backward(&z[turn], turn, 0.0, 1, black_box(&mut d_z));
+    });
+}

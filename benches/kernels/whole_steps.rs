@@ -1,0 +1,179 @@
+//! What users wait for: training steps and predictions of every engine, and reading MNIST. And
+//! what threads cost before they do anything.
+
+use std::hint::black_box;
+use std::path::Path;
+
+use longhand::data::{self, Batch, Data, Idx, Images};
+use longhand::engines::{self, Engine, EngineKind};
+use longhand::network::{Network, Preset};
+use longhand::optimisers::{StepRule, TrainingState};
+use rayon::prelude::*;
+
+use crate::machine::pool;
+use crate::{Bench, Case, SETS, check};
+
+/// Images whose time is foreseen from that of one: an engine that would take longer than this
+/// for a prediction is not asked for it.
+const PATIENCE_SECONDS: f64 = 3.0;
+
+pub fn bench(bench: &mut Bench) {
+    let data = data::mnist().expect("MNIST is compiled in");
+    let description = Preset::ALL[0].description(data.train.classes());
+    let network = Network::new(&description, Some(data.train.images().shape()));
+    let network = network.expect("the preset fits MNIST");
+    // Two names are those of another engine.
+    let kinds = EngineKind::ALL.into_iter();
+    for kind in kinds.filter(|kind| !matches!(kind, EngineKind::Auto | EngineKind::Cpu)) {
+        check_engine(kind, &network, &data);
+        train_step(bench, kind, &network, &data);
+        predict(bench, kind, &network, &data);
+    }
+    idx(bench);
+    threads(bench);
+}
+
+/// The engine, with the parameters that training begins with.
+fn open(kind: EngineKind, network: &Network, data: &Data) -> Box<dyn Engine> {
+    let engine = engines::open(kind, network.clone(), data.normalisation.clone(), None);
+    let mut engine = engine.expect("the engine starts");
+    let state = TrainingState::initial(network, 1);
+    engine.load(&state).expect("the state is the network's");
+    engine
+}
+
+/// Holds gradients and logits of some images against those of the reference.
+fn check_engine(kind: EngineKind, network: &Network, data: &Data) {
+    let indices: Vec<u32> = (0..33).collect();
+    let batch = Batch::new(&data.train, &indices);
+    let images = data.test.slice(0..33).expect("MNIST has more");
+    let results = [EngineKind::Reference, kind].map(|kind| {
+        let mut engine = open(kind, network, data);
+        let gradients = engine.gradients(&batch, &StepRule::default());
+        let logits = engine.predict(images.images());
+        let (_, gradients) = gradients.expect("the batch suits the network");
+        let logits = logits.expect("the images suit the network");
+        [gradients, logits.into_iter().collect()]
+    });
+    for (what, (expected, found)) in ["gradients", "logits"]
+        .into_iter()
+        .zip(results[0].iter().zip(&results[1]))
+    {
+        let expected: Vec<f64> = expected.iter().map(|&x| f64::from(x)).collect();
+        check(&format!("{what} of {kind}"), found, &expected);
+    }
+}
+
+fn train_step(bench: &mut Bench, kind: EngineKind, network: &Network, data: &Data) {
+    for size in [1, 32, 256] {
+        let mut engine = open(kind, network, data);
+        let order = data::shuffled(data.train.len(), 0, 1);
+        let mut batches = order.chunks_exact(size).cycle();
+        let rule = StepRule {
+            batch_size: size,
+            ..StepRule::default()
+        };
+        let case = Case {
+            group: "train_step",
+            way: kind.name().to_owned(),
+            shape: size.to_string(),
+            threads: engine.threads(),
+            flops: size as u64 * network.training_flops(),
+            // Pixels; and parameters and velocity, read and written.
+            bytes: (size * data.train.images().pixels() + 16 * network.parameter_count()) as u64,
+            ..Case::default()
+        };
+        bench.time(case, |_| {
+            let indices = batches.next().expect("a cycle has no end");
+            let batch = Batch::new(&data.train, indices);
+            let metrics = engine.train_batch(&batch, &rule);
+            black_box(metrics.expect("the batch suits the network"));
+        });
+    }
+}
+
+fn predict(bench: &mut Bench, kind: EngineKind, network: &Network, data: &Data) {
+    let mut engine = open(kind, network, data);
+    let all = data.test.images();
+    let one: Vec<Images> = (0..SETS)
+        .map(|n| Images::new(all.shape(), all.image(n).to_vec()).expect("it is a whole image"))
+        .collect();
+    let start = std::time::Instant::now();
+    engine
+        .predict(&one[0])
+        .expect("the image suits the network");
+    let seconds = start.elapsed().as_secs_f64();
+    let many = std::slice::from_ref(all);
+    for sets in [&one[..], many] {
+        let n = sets[0].len();
+        if seconds * n as f64 > PATIENCE_SECONDS * engine.threads() as f64 {
+            continue;
+        }
+        let case = Case {
+            group: "predict",
+            way: kind.name().to_owned(),
+            shape: n.to_string(),
+            threads: engine.threads(),
+            flops: n as u64 * network.forward_flops(),
+            // Pixels, parameters and logits.
+            bytes: (n * (all.pixels() + 4 * network.output().elements())
+                + 4 * network.parameter_count()) as u64,
+            ..Case::default()
+        };
+        bench.time(case, |turn| {
+            let logits = engine.predict(&sets[turn % sets.len()]);
+            black_box(logits.expect("the images suit the network"));
+        });
+    }
+}
+
+/// The test images, 7.8 MB, gzipped as they come and plain.
+fn idx(bench: &mut Bench) {
+    const NAME: &str = "data/mnist/t10k-images-idx3-ubyte.gz";
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(NAME);
+    let gzipped = std::fs::read(path).expect("the repository has MNIST");
+    let decoded = Idx::read(NAME, &gzipped[..]).expect("it is an IDX file");
+    let mut plain = Vec::new();
+    decoded.write(NAME, &mut plain).expect("a vector takes all");
+    let again = Idx::read(NAME, &plain[..]).expect("it is an IDX file");
+    assert_eq!(again, decoded, "gzipped and plain files hold the same");
+    for (way, bytes) in [("gzip", &gzipped), ("plain", &plain)] {
+        let case = Case {
+            group: "idx",
+            way: way.to_owned(),
+            shape: "10000x28x28 bytes".to_owned(),
+            threads: 1,
+            bytes: plain.len() as u64,
+            memory_bound: true,
+            ..Case::default()
+        };
+        bench.time(case, |_| {
+            black_box(Idx::read(NAME, &bytes[..]).expect("it is an IDX file"));
+        });
+    }
+}
+
+/// A task of nothing for every thread of a pool, and back: what an engine pays once a batch.
+fn threads(bench: &mut Bench) {
+    let mut counts = vec![1, bench.machine.threads];
+    counts.dedup();
+    for threads in counts {
+        let pool = pool(threads);
+        let mut tasks = vec![0_u8; threads];
+        let case = Case {
+            group: "threads",
+            way: "fork_join".to_owned(),
+            shape: format!("{threads} tasks"),
+            threads,
+            ..Case::default()
+        };
+        bench.time(case, |_| {
+            pool.install(|| {
+                tasks
+                    .par_iter_mut()
+                    .with_max_len(1)
+                    .for_each(|task| *task = black_box(*task));
+            });
+        });
+    }
+}
