@@ -155,7 +155,7 @@ impl Problem {
             threads: 1,
             flops: way.products * conv.flops(),
             executed_flops: way.executed.map(|executed| executed(conv)),
-            bytes: (size_of::<f32>() * elements) as u64,
+            bytes: way.products * (size_of::<f32>() * elements) as u64,
             memory_bound: false,
         };
         bench.time(case, |turn| run(turn, &mut output));

@@ -25,7 +25,7 @@ mod whole_steps;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use criterion::{BenchmarkId, Criterion};
+use criterion::{BenchmarkId, Criterion, SamplingMode};
 use longhand::random::{Purpose, Stream};
 use longhand::tensor::relative_error;
 use serde::Serialize;
@@ -87,6 +87,8 @@ impl Bench {
         let (mut turn, mut calls) = (0, Vec::new());
         let id = BenchmarkId::new(&case.way, &case.shape);
         let mut group = self.criterion.benchmark_group(case.group);
+        // As many calls in every sample: slow kernels need no more than ten.
+        group.sampling_mode(SamplingMode::Flat);
         group.bench_function(id, |bencher| {
             bencher.iter_custom(|iterations| {
                 let start = Instant::now();

@@ -30,13 +30,16 @@ const COLOURS: [RGBColor; 8] = [
     RGBColor(130, 120, 210),
 ];
 
+/// What SVG calls a font without serifs.
+const FONT: &str = "sans-serif";
+
 /// The frame within the picture, and the lines of the list beside it.
 const LEFT: i32 = 60;
 const TOP: i32 = 28;
 const WIDTH: i32 = 800;
 const HEIGHT: i32 = 560;
-const LINE: i32 = 15;
-const LIST: i32 = 420;
+const LINE: i32 = 16;
+const LIST: i32 = 330;
 
 /// A chart of the rows that have operations and bytes.
 pub fn svg(machine: &Machine, rows: &[Row]) -> String {
@@ -139,7 +142,7 @@ fn decades(values: impl Iterator<Item = f64>) -> [f64; 2] {
 }
 
 fn write(area: &Area, text: &str, at: (i32, i32), side: HPos, colour: RGBColor) -> Outcome {
-    let style = TextStyle::from(("sans-serif", 11)).color(&colour);
+    let style = TextStyle::from((FONT, 15)).color(&colour);
     area.draw_text(text, &style.pos(Pos::new(side, VPos::Center)), at)?;
     Ok(())
 }

@@ -13,10 +13,6 @@ use rayon::prelude::*;
 use crate::machine::pool;
 use crate::{Bench, Case, SETS, check};
 
-/// Images whose time is foreseen from that of one: an engine that would take longer than this
-/// for a prediction is not asked for it.
-const PATIENCE_SECONDS: f64 = 3.0;
-
 pub fn bench(bench: &mut Bench) {
     let data = data::mnist().expect("MNIST is compiled in");
     let description = Preset::ALL[0].description(data.train.classes());
@@ -98,17 +94,9 @@ fn predict(bench: &mut Bench, kind: EngineKind, network: &Network, data: &Data) 
     let one: Vec<Images> = (0..SETS)
         .map(|n| Images::new(all.shape(), all.image(n).to_vec()).expect("it is a whole image"))
         .collect();
-    let start = std::time::Instant::now();
-    engine
-        .predict(&one[0])
-        .expect("the image suits the network");
-    let seconds = start.elapsed().as_secs_f64();
     let many = std::slice::from_ref(all);
     for sets in [&one[..], many] {
         let n = sets[0].len();
-        if seconds * n as f64 > PATIENCE_SECONDS * engine.threads() as f64 {
-            continue;
-        }
         let case = Case {
             group: "predict",
             way: kind.name().to_owned(),
