@@ -161,6 +161,7 @@ fn main() {
     whole_steps::bench(&mut bench);
     bench.criterion.final_summary();
     if measures && !bench.rows.is_empty() {
+        bench.machine.measure_again();
         report(&bench.machine, &bench.rows);
     }
 }
