@@ -9,7 +9,6 @@
 //! | [`pictures`] | pictures that people draw, read as the tutorial reads them |
 //! | [`network`] | what a network is: text, shapes, named parameters, first weights, presets |
 //! | [`layers`] | the mathematics: a folder a layer, a file a way of computing it |
-//! | [`hardware`] | matrix products at the machine's speed |
 //! | [`optimisers`] | how gradients change parameters, and how the learning rate goes |
 //! | [`engines`] | buffers and the order of calls: [`engines::Reference`], [`engines::Im2col`], [`engines::Lanes`] |
 //! | [`hardware`] | what the machine gives: vectors, matrix products, threads that work in step |

@@ -1,13 +1,18 @@
-//! Convolution: the forward pass and the two products of the backward pass, one image at a time.
+//! Convolution: the forward pass and the two products of the backward pass, one image at a time or
+//! a group of images in the lanes.
 //!
 //! A new way is a function that prepares it, and its line in [`FORWARD`], [`INPUT_GRADIENT`] or
 //! [`WEIGHT_GRADIENT`].
 
+use longhand::hardware::lanes::Lanes;
 use longhand::hardware::{self, Target};
 use longhand::layers::Window;
-use longhand::layers::conv2d::{Conv2d, im2col, reference};
+use longhand::layers::conv2d::lanes::{Plain, PlainGradients};
+use longhand::layers::conv2d::winograd::{self, Winograd};
+use longhand::layers::conv2d::{Conv2d, im2col, lanes, reference};
 
 use crate::gemm::{Product, matrixmultiply, view, view_mut};
+use crate::groups::{self, OnLanes, first_image, group};
 use crate::{Bench, Case, SETS, check, random, random_sets};
 
 /// C, O, kernel, H = W.
@@ -22,19 +27,42 @@ const FORWARD: &[Way] = &[
     Way::new("reference", forward_reference),
     Way::new("im2col_matrixmultiply", forward_matrixmultiply),
     Way::new("im2col_gemm", forward_gemm),
+    Way::new("lanes_direct", |problem| {
+        lanes_pass(problem, Pass::Forward, false)
+    }),
+    Way::winograd(|problem| lanes_pass(problem, Pass::Forward, true)),
 ];
 
 const INPUT_GRADIENT: &[Way] = &[
     Way::both("reference", input_gradient_reference),
     Way::new("im2col_matrixmultiply", input_gradient_matrixmultiply),
     Way::new("im2col_gemm", input_gradient_gemm),
+    Way::both("lanes_direct", |problem| {
+        lanes_pass(problem, Pass::InputGradient, false)
+    }),
+    Way {
+        products: 2,
+        ..Way::winograd(|problem| lanes_pass(problem, Pass::InputGradient, true))
+    },
 ];
 
 const WEIGHT_GRADIENT: &[Way] = &[
     Way::both("reference", weight_gradient_reference),
     Way::new("im2col_matrixmultiply", weight_gradient_matrixmultiply),
     Way::new("im2col_gemm", weight_gradient_gemm),
+    Way::new("lanes_direct", |problem| {
+        lanes_pass(problem, Pass::WeightGradient, false)
+    }),
+    Way::winograd(|problem| lanes_pass(problem, Pass::WeightGradient, true)),
 ];
+
+/// Which of the three.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pass {
+    Forward,
+    InputGradient,
+    WeightGradient,
+}
 
 /// A layer, with images that take turns.
 struct Problem {
@@ -49,37 +77,80 @@ struct Problem {
     d_y: Vec<Vec<f32>>,
 }
 
-/// What is timed: the turn, and the output, which is `y` or `d_x`, written, or `d_weight`, added
-/// to.
-type Run<'a> = Box<dyn FnMut(usize, &mut [f32]) + 'a>;
+/// What is timed.
+trait Run {
+    /// Computes, from the inputs of this turn.
+    fn run(&mut self, turn: usize);
+
+    /// `y` or `d_x` of the first image that was last computed; or `d_weight`, added up.
+    fn output(&self) -> Vec<f32>;
+
+    /// How many images are computed together.
+    fn images(&self) -> usize {
+        1
+    }
+}
+
+/// One image at a time: `run` is told the turn, and what it is to write or to add to.
+struct OneImage<F> {
+    output: Vec<f32>,
+    run: F,
+}
+
+impl<F: FnMut(usize, &mut [f32])> Run for OneImage<F> {
+    fn run(&mut self, turn: usize) {
+        (self.run)(turn, &mut self.output);
+    }
+
+    fn output(&self) -> Vec<f32> {
+        self.output.clone()
+    }
+}
+
+fn one_image<'a>(
+    length: usize,
+    run: impl FnMut(usize, &mut [f32]) + 'a,
+) -> Option<Box<dyn Run + 'a>> {
+    let output = vec![0.0; length];
+    Some(Box::new(OneImage { output, run }))
+}
+
+/// Allocates, and does what is done once for many images; `None` where the way does not have such
+/// layers.
+type Prepare = for<'a> fn(&'a Problem) -> Option<Box<dyn Run + 'a>>;
 
 /// A way of computing one of the three.
 struct Way {
     name: &'static str,
-    /// Allocates, and does what is done once for many images; `None` where it does not have such
-    /// layers.
-    prepare: for<'a> fn(&'a Problem) -> Option<Run<'a>>,
-    /// The operations it does, if it needs fewer than the definition.
-    executed: Option<fn(&Conv2d) -> u64>,
+    prepare: Prepare,
+    /// Whether it needs other operations than the definition's.
+    winograd: bool,
     /// How many of the three it computes at once.
     products: u64,
 }
 
 impl Way {
-    const fn new(name: &'static str, prepare: for<'a> fn(&'a Problem) -> Option<Run<'a>>) -> Self {
+    const fn new(name: &'static str, prepare: Prepare) -> Self {
         Self {
             name,
             prepare,
-            executed: None,
+            winograd: false,
             products: 1,
         }
     }
 
     /// A way that computes both gradients at once, and is judged by the operations of both.
-    const fn both(name: &'static str, prepare: for<'a> fn(&'a Problem) -> Option<Run<'a>>) -> Self {
+    const fn both(name: &'static str, prepare: Prepare) -> Self {
         Self {
             products: 2,
             ..Self::new(name, prepare)
+        }
+    }
+
+    const fn winograd(prepare: Prepare) -> Self {
+        Self {
+            winograd: true,
+            ..Self::new("lanes_winograd", prepare)
         }
     }
 }
@@ -89,14 +160,17 @@ pub fn bench(bench: &mut Bench) {
         let window = Window::new([kernel; 2]);
         let conv = Conv2d::new([channels, size, size], outputs, window).expect("it fits");
         let problem = Problem::new(conv);
-        let [y, d_x, d_weight] = problem.expected();
         for (group, ways, expected) in [
-            ("conv2d_forward", FORWARD, y),
-            ("conv2d_input_gradient", INPUT_GRADIENT, d_x),
-            ("conv2d_weight_gradient", WEIGHT_GRADIENT, d_weight),
+            ("conv2d_forward", FORWARD, Pass::Forward),
+            ("conv2d_input_gradient", INPUT_GRADIENT, Pass::InputGradient),
+            (
+                "conv2d_weight_gradient",
+                WEIGHT_GRADIENT,
+                Pass::WeightGradient,
+            ),
         ] {
             for way in ways {
-                problem.time(bench, group, way, &expected);
+                problem.time(bench, group, way, expected);
             }
         }
     }
@@ -113,52 +187,71 @@ impl Problem {
         }
     }
 
-    /// `y`, `d_x` and `d_weight` of the first turn, by the definition in `f64`.
-    fn expected(&self) -> [Vec<f64>; 3] {
+    /// `y` or `d_x` of the first turn, or `d_weight` added up over so many images, by the
+    /// definition in `f64`.
+    fn expected(&self, pass: Pass, images: usize) -> Vec<f64> {
         let exact = |numbers: &[f32]| numbers.iter().map(|&x| f64::from(x)).collect::<Vec<_>>();
-        let [x, d_y] = [&self.x[0], &self.d_y[0]].map(|numbers| exact(numbers));
         let [weight, bias] = [&self.weight, &self.bias].map(|numbers| exact(numbers));
+        let (x, d_y) = (exact(&self.x[0]), exact(&self.d_y[0]));
         let [mut y, mut d_x, mut d_weight, mut d_bias] =
             [&d_y, &x, &weight, &bias].map(|like| vec![0.0; like.len()]);
-        reference::forward(&self.conv, &x, &weight, &bias, &mut y);
-        reference::backward(
-            &self.conv,
-            &x,
-            &weight,
-            &d_y,
-            &mut d_x,
-            &mut d_weight,
-            &mut d_bias,
-        );
-        [y, d_x, d_weight]
+        let conv = &self.conv;
+        match pass {
+            Pass::Forward => {
+                reference::forward(conv, &x, &weight, &bias, &mut y);
+                y
+            }
+            Pass::InputGradient => {
+                let (d_weight, d_bias) = (&mut d_weight, &mut d_bias);
+                reference::backward(conv, &x, &weight, &d_y, &mut d_x, d_weight, d_bias);
+                d_x
+            }
+            Pass::WeightGradient => {
+                for image in (0..images).map(|image| image % SETS) {
+                    let (x, d_y) = (exact(&self.x[image]), exact(&self.d_y[image]));
+                    let (d_weight, d_bias) = (&mut d_weight, &mut d_bias);
+                    reference::backward(conv, &x, &weight, &d_y, &mut d_x, d_weight, d_bias);
+                }
+                d_weight
+            }
+        }
     }
 
-    fn time(&self, bench: &mut Bench, group: &'static str, way: &Way, expected: &[f64]) {
+    fn time(&self, bench: &mut Bench, group: &'static str, way: &Way, pass: Pass) {
         let Some(mut run) = (way.prepare)(self) else {
             return;
         };
-        let conv = &self.conv;
-        let mut output = vec![0.0; expected.len()];
-        run(0, &mut output);
+        let (conv, images) = (&self.conv, run.images());
         let [channels, height, width] = conv.x();
         let [kernel_height, kernel_width] = conv.window.kernel;
         let shape = format!(
             "{channels}->{} {kernel_height}x{kernel_width} on {height}x{width}",
             conv.out_channels
         );
-        check(&format!("{group} {} {shape}", way.name), &output, expected);
+        run.run(0);
+        check(
+            &format!("{group} {} {shape}", way.name),
+            &run.output(),
+            &self.expected(pass, images),
+        );
         let elements = self.weight.len() + self.bias.len() + self.x[0].len() + self.d_y[0].len();
+        let winograd = Winograd::new(conv, images).filter(|_| way.winograd);
         let case = Case {
             group,
             way: way.name.to_owned(),
             shape,
+            times: images,
             threads: 1,
             flops: way.products * conv.flops(),
-            executed_flops: way.executed.map(|executed| executed(conv)),
+            executed_flops: winograd.map(|winograd| match pass {
+                Pass::Forward => winograd.forward_flops(),
+                Pass::InputGradient => winograd.backward_flops(true),
+                Pass::WeightGradient => winograd.backward_flops(false),
+            }),
             bytes: way.products * (size_of::<f32>() * elements) as u64,
             memory_bound: false,
         };
-        bench.time(case, |turn| run(turn, &mut output));
+        bench.time(case, |turn| run.run(turn));
     }
 
     /// O, K = C kh kw, P = oh ow.
@@ -183,7 +276,7 @@ impl Problem {
     }
 }
 
-fn forward_reference(problem: &Problem) -> Option<Run<'_>> {
+fn forward_reference(problem: &Problem) -> Option<Box<dyn Run + '_>> {
     let Problem {
         conv,
         weight,
@@ -191,15 +284,15 @@ fn forward_reference(problem: &Problem) -> Option<Run<'_>> {
         x,
         ..
     } = problem;
-    Some(Box::new(move |turn, y| {
+    one_image(problem.d_y[0].len(), move |turn, y| {
         reference::forward(conv, &x[turn], weight, bias, y);
-    }))
+    })
 }
 
-fn forward_matrixmultiply(problem: &Problem) -> Option<Run<'_>> {
+fn forward_matrixmultiply(problem: &Problem) -> Option<Box<dyn Run + '_>> {
     let [o, k, p] = problem.sizes();
     let mut cols = problem.cols();
-    Some(Box::new(move |turn, y| {
+    one_image(problem.d_y[0].len(), move |turn, y| {
         im2col::im2col(&problem.conv, &problem.x[turn], &mut cols);
         for (y, &bias) in y.chunks_exact_mut(p).zip(&problem.bias) {
             y.fill(bias);
@@ -212,10 +305,10 @@ fn forward_matrixmultiply(problem: &Problem) -> Option<Run<'_>> {
             Target::Sum,
             view_mut([o, p], y),
         );
-    }))
+    })
 }
 
-fn forward_gemm(problem: &Problem) -> Option<Run<'_>> {
+fn forward_gemm(problem: &Problem) -> Option<Box<dyn Run + '_>> {
     let Problem {
         conv,
         weight,
@@ -224,12 +317,12 @@ fn forward_gemm(problem: &Problem) -> Option<Run<'_>> {
         ..
     } = problem;
     let mut cols = problem.cols();
-    Some(Box::new(move |turn, y| {
+    one_image(problem.d_y[0].len(), move |turn, y| {
         im2col::forward(conv, &x[turn], weight, bias, &mut cols, y);
-    }))
+    })
 }
 
-fn input_gradient_reference(problem: &Problem) -> Option<Run<'_>> {
+fn input_gradient_reference(problem: &Problem) -> Option<Box<dyn Run + '_>> {
     let Problem {
         conv,
         weight,
@@ -238,25 +331,25 @@ fn input_gradient_reference(problem: &Problem) -> Option<Run<'_>> {
         d_y,
     } = problem;
     let (mut d_weight, mut d_bias) = (vec![0.0; weight.len()], vec![0.0; bias.len()]);
-    Some(Box::new(move |turn, d_x| {
+    one_image(problem.x[0].len(), move |turn, d_x| {
         let (x, d_y) = (&x[turn], &d_y[turn]);
         reference::backward(conv, x, weight, d_y, d_x, &mut d_weight, &mut d_bias);
-    }))
+    })
 }
 
-fn input_gradient_matrixmultiply(problem: &Problem) -> Option<Run<'_>> {
+fn input_gradient_matrixmultiply(problem: &Problem) -> Option<Box<dyn Run + '_>> {
     input_gradient_im2col(problem, matrixmultiply)
 }
 
-fn input_gradient_gemm(problem: &Problem) -> Option<Run<'_>> {
+fn input_gradient_gemm(problem: &Problem) -> Option<Box<dyn Run + '_>> {
     input_gradient_im2col(problem, hardware::gemm)
 }
 
 /// The part of [`im2col::backward`] that makes `d_x`.
-fn input_gradient_im2col(problem: &Problem, product: Product) -> Option<Run<'_>> {
+fn input_gradient_im2col(problem: &Problem, product: Product) -> Option<Box<dyn Run + '_>> {
     let [o, k, p] = problem.sizes();
     let mut cols = problem.cols();
-    Some(Box::new(move |turn, d_x| {
+    one_image(problem.x[0].len(), move |turn, d_x| {
         // d_cols (K, P) = weight^T (K, O) . d_y (O, P)
         let weight = view([o, k], &problem.weight).reversed_axes();
         let d_y = view([o, p], &problem.d_y[turn]);
@@ -267,10 +360,10 @@ fn input_gradient_im2col(problem: &Problem, product: Product) -> Option<Run<'_>>
             view_mut([k, p], &mut cols),
         );
         im2col::col2im(&problem.conv, &cols, d_x);
-    }))
+    })
 }
 
-fn weight_gradient_reference(problem: &Problem) -> Option<Run<'_>> {
+fn weight_gradient_reference(problem: &Problem) -> Option<Box<dyn Run + '_>> {
     let Problem {
         conv,
         weight,
@@ -279,17 +372,17 @@ fn weight_gradient_reference(problem: &Problem) -> Option<Run<'_>> {
         d_y,
     } = problem;
     let (mut d_x, mut d_bias) = (vec![0.0; x[0].len()], vec![0.0; bias.len()]);
-    Some(Box::new(move |turn, d_weight| {
+    one_image(problem.weight.len(), move |turn, d_weight| {
         let (x, d_y) = (&x[turn], &d_y[turn]);
         reference::backward(conv, x, weight, d_y, &mut d_x, d_weight, &mut d_bias);
-    }))
+    })
 }
 
-fn weight_gradient_matrixmultiply(problem: &Problem) -> Option<Run<'_>> {
+fn weight_gradient_matrixmultiply(problem: &Problem) -> Option<Box<dyn Run + '_>> {
     let [o, k, p] = problem.sizes();
     let cols = problem.cols_of_sets();
     let mut d_bias = vec![0.0; o];
-    Some(Box::new(move |turn, d_weight| {
+    one_image(problem.weight.len(), move |turn, d_weight| {
         let d_y = view([o, p], &problem.d_y[turn]);
         for (d_bias, d_y) in d_bias.iter_mut().zip(d_y.rows()) {
             *d_bias += d_y.sum();
@@ -297,10 +390,10 @@ fn weight_gradient_matrixmultiply(problem: &Problem) -> Option<Run<'_>> {
         // d_weight (O, K) += d_y (O, P) . cols^T (P, K)
         let cols = view([k, p], &cols[turn]).reversed_axes();
         matrixmultiply(d_y, cols, Target::Sum, view_mut([o, k], d_weight));
-    }))
+    })
 }
 
-fn weight_gradient_gemm(problem: &Problem) -> Option<Run<'_>> {
+fn weight_gradient_gemm(problem: &Problem) -> Option<Box<dyn Run + '_>> {
     let Problem {
         conv,
         weight,
@@ -310,8 +403,144 @@ fn weight_gradient_gemm(problem: &Problem) -> Option<Run<'_>> {
     } = problem;
     let mut cols = problem.cols_of_sets();
     let mut d_bias = vec![0.0; bias.len()];
-    Some(Box::new(move |turn, d_weight| {
+    one_image(problem.weight.len(), move |turn, d_weight| {
         let (cols, d_y) = (&mut cols[turn], &d_y[turn]);
         im2col::backward(conv, weight, cols, d_y, None, d_weight, &mut d_bias);
-    }))
+    })
+}
+
+fn lanes_pass(problem: &Problem, pass: Pass, winograd: bool) -> Option<Box<dyn Run + '_>> {
+    groups::on_lanes(LanesPass {
+        problem,
+        pass,
+        winograd,
+    })
+}
+
+/// A pass with a group of images in the lanes, directly or by Winograd's filtering.
+struct LanesPass<'a> {
+    problem: &'a Problem,
+    pass: Pass,
+    winograd: bool,
+}
+
+impl<'a> OnLanes for LanesPass<'a> {
+    type Output = Option<Box<dyn Run + 'a>>;
+
+    fn call<T: Lanes>(self, t: T) -> Self::Output {
+        let (problem, conv) = (self.problem, &self.problem.conv);
+        let winograd = if self.winograd {
+            Some(Winograd::new(conv, T::WIDTH)?)
+        } else {
+            None
+        };
+        let [kept, scratch, u_len] = match &winograd {
+            Some(winograd) => [
+                winograd.input_len(),
+                winograd.scratch_len(),
+                winograd.weight_len(),
+            ],
+            None => [lanes::frame_len(conv), lanes::scratch_len(conv), 0],
+        };
+        let turns = |images: &[Vec<f32>]| (0..SETS).map(|turn| group(t, images, turn)).collect();
+        let x: Vec<_> = turns(&problem.x);
+        let mut u = vec![0.0; u_len];
+        if let Some(winograd) = &winograd {
+            winograd::transform_weight(t, winograd, &problem.weight, &mut u);
+        }
+        let mut group = Group {
+            t,
+            problem,
+            pass: self.pass,
+            winograd,
+            d_y: turns(&problem.d_y),
+            y: t.zeros(problem.d_y[0].len()),
+            d_x: t.zeros(problem.x[0].len()),
+            d_weight: vec![0.0; problem.weight.len()],
+            kept: vec![t.zeros(kept); SETS],
+            scratch: t.zeros(scratch),
+            d_u: vec![0.0; u_len],
+            u,
+            x,
+        };
+        // The backward passes read what the forward pass keeps.
+        (0..SETS).for_each(|turn| group.forward(turn));
+        Some(Box::new(group))
+    }
+}
+
+/// The buffers of a pass with a group of images in the lanes.
+struct Group<'a, T: Lanes> {
+    t: T,
+    problem: &'a Problem,
+    pass: Pass,
+    winograd: Option<Winograd>,
+    /// Each (C, H, W) vectors.
+    x: Vec<Vec<T::Vector>>,
+    /// Each (O, oh, ow) vectors.
+    d_y: Vec<Vec<T::Vector>>,
+    y: Vec<T::Vector>,
+    d_x: Vec<T::Vector>,
+    d_weight: Vec<f32>,
+    /// Of every turn.
+    kept: Vec<Vec<T::Vector>>,
+    scratch: Vec<T::Vector>,
+    u: Vec<f32>,
+    d_u: Vec<f32>,
+}
+
+impl<T: Lanes> Group<'_, T> {
+    fn forward(&mut self, turn: usize) {
+        let (t, conv, x, kept) = (
+            self.t,
+            &self.problem.conv,
+            &self.x[turn],
+            &mut self.kept[turn],
+        );
+        let mut y = Plain {
+            size: conv.output,
+            bias: &self.problem.bias,
+            y: &mut self.y,
+        };
+        match &self.winograd {
+            None => lanes::forward(t, conv, x, &self.problem.weight, kept, &mut y),
+            Some(w) => winograd::forward(t, w, x, &self.u, kept, &mut self.scratch, &mut y),
+        }
+    }
+
+    fn backward(&mut self, turn: usize) {
+        let (t, conv, x, kept) = (self.t, &self.problem.conv, &self.x[turn], &self.kept[turn]);
+        let d_y = &PlainGradients {
+            size: conv.output,
+            d_y: &self.d_y[turn],
+        };
+        let d_x = (self.pass == Pass::InputGradient).then_some(&mut self.d_x[..]);
+        let (weight, u, d_u) = (&self.problem.weight, &self.u, &mut self.d_u);
+        let (scratch, d_weight) = (&mut self.scratch, &mut self.d_weight);
+        match &self.winograd {
+            None => lanes::backward(t, conv, x, kept, weight, d_y, d_x, scratch, d_weight),
+            Some(w) => winograd::backward(t, w, u, kept, d_y, d_x, d_u, scratch, d_weight),
+        }
+    }
+}
+
+impl<T: Lanes> Run for Group<'_, T> {
+    fn run(&mut self, turn: usize) {
+        match self.pass {
+            Pass::Forward => self.forward(turn),
+            Pass::InputGradient | Pass::WeightGradient => self.backward(turn),
+        }
+    }
+
+    fn output(&self) -> Vec<f32> {
+        match self.pass {
+            Pass::Forward => first_image(self.t, &self.y),
+            Pass::InputGradient => first_image(self.t, &self.d_x),
+            Pass::WeightGradient => self.d_weight.clone(),
+        }
+    }
+
+    fn images(&self) -> usize {
+        T::WIDTH
+    }
 }

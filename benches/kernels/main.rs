@@ -16,6 +16,7 @@
 
 mod conv2d;
 mod gemm;
+mod groups;
 mod machine;
 mod roofline;
 mod small_layers;
@@ -25,7 +26,7 @@ mod whole_steps;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use criterion::{BenchmarkId, Criterion, SamplingMode};
+use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput};
 use longhand::random::{Purpose, Stream};
 use longhand::tensor::relative_error;
 use serde::Serialize;
@@ -50,6 +51,8 @@ pub struct Case {
     pub way: String,
     /// On what.
     pub shape: String,
+    /// How many times one call does it, or 0 for once: all figures are those of one.
+    pub times: usize,
     /// On how many threads.
     pub threads: usize,
     /// Floating-point operations of the definition, 0 where they are not the point.
@@ -89,6 +92,9 @@ impl Bench {
         let mut group = self.criterion.benchmark_group(case.group);
         // As many calls in every sample: slow kernels need no more than ten.
         group.sampling_mode(SamplingMode::Flat);
+        if case.times > 1 {
+            group.throughput(Throughput::Elements(case.times as u64));
+        }
         group.bench_function(id, |bencher| {
             bencher.iter_custom(|iterations| {
                 let start = Instant::now();
@@ -110,12 +116,31 @@ impl Bench {
         }
         samples.sort_by(f64::total_cmp);
         let middle = samples.len() / 2;
-        let seconds = if samples.len().is_multiple_of(2) {
+        let median = if samples.len().is_multiple_of(2) {
             (samples[middle - 1] + samples[middle]) / 2.0
         } else {
             samples[middle]
         };
+        let seconds = median / case.times.max(1) as f64;
         self.rows.push(Row { case, seconds });
+    }
+
+    /// Brings the ways of one kernel and shape together, in the order in which they came.
+    fn sort_rows(&mut self) {
+        let mut order: Vec<(&str, String)> = Vec::new();
+        let mut places: Vec<usize> = Vec::new();
+        for Row { case, .. } in &self.rows {
+            let key = (case.group, case.shape.clone());
+            let place = order.iter().position(|other| *other == key);
+            places.push(place.unwrap_or(order.len()));
+            if place.is_none() {
+                order.push(key);
+            }
+        }
+        let rows = std::mem::take(&mut self.rows);
+        let mut rows: Vec<_> = places.into_iter().zip(rows).collect();
+        rows.sort_by_key(|&(place, _)| place);
+        self.rows = rows.into_iter().map(|(_, row)| row).collect();
     }
 }
 
@@ -162,6 +187,7 @@ fn main() {
     bench.criterion.final_summary();
     if measures && !bench.rows.is_empty() {
         bench.machine.measure_again();
+        bench.sort_rows();
         report(&bench.machine, &bench.rows);
     }
 }

@@ -2,16 +2,19 @@
 
 use std::hint::black_box;
 
+use longhand::hardware::lanes::Lanes;
 use longhand::layers::linear::{self, Linear};
 use longhand::layers::max_pool2d::{self, MaxPool2d};
 use longhand::layers::{Window, cross_entropy, relu};
 
+use crate::groups::{OnLanes, first_image, group, on_lanes};
 use crate::{Bench, Case, SETS, check, random, random_sets};
 
 pub fn bench(bench: &mut Bench) {
     max_pool2d(bench);
     relu(bench);
     linear(bench);
+    on_lanes(InLanes(bench));
     cross_entropy(bench);
 }
 
@@ -32,14 +35,31 @@ fn exact(numbers: &[f32]) -> Vec<f64> {
     numbers.iter().map(|&x| f64::from(x)).collect()
 }
 
-fn max_pool2d(bench: &mut Bench) {
+/// The pooling behind the first convolution, and the floats that it reads or writes.
+fn pooling() -> (MaxPool2d, [usize; 2]) {
     let window = Window {
         kernel: [2, 2],
         stride: [2, 2],
         padding: [0, 0],
     };
     let pool = MaxPool2d::new([10, 24, 24], window).expect("it fits");
-    let [pixels, windows] = [pool.x(), pool.y()].map(|sizes| sizes.iter().product::<usize>());
+    let sizes = [pool.x(), pool.y()].map(|sizes| sizes.iter().product());
+    (pool, sizes)
+}
+
+const POOLING: [&str; 2] = ["forward 2x2 on 10x24x24", "backward 2x2 on 10x24x24"];
+
+fn pooling_case(way: &str, shape: &str, [pixels, windows]: [usize; 2]) -> Case {
+    Case {
+        memory_bound: true,
+        // Three comparisons a window; the backward pass adds one number.
+        ..case("max_pool2d", way, shape, 3 * windows, pixels + windows)
+    }
+}
+
+fn max_pool2d(bench: &mut Bench) {
+    let (pool, sizes) = pooling();
+    let [pixels, windows] = sizes;
     let (x, d_y) = (random_sets(1, pixels), random_sets(2, windows));
     let (mut y, mut d_x) = (vec![0.0; windows], vec![0.0; pixels]);
     let mut winners = vec![vec![0; windows]; SETS];
@@ -53,12 +73,8 @@ fn max_pool2d(bench: &mut Bench) {
         max_pool2d::im2col::backward(&pool, winners, d_y, &mut d_x);
         check("max_pool2d backward", &d_x, &expected);
     }
-    let memory_bound = |way, shape| Case {
-        memory_bound: true,
-        // Three comparisons a window; the backward pass adds one number.
-        ..case("max_pool2d", way, shape, 3 * windows, pixels + windows)
-    };
-    let (forward, backward) = ("forward 2x2 on 10x24x24", "backward 2x2 on 10x24x24");
+    let [forward, backward] = POOLING;
+    let memory_bound = |way, shape| pooling_case(way, shape, sizes);
     bench.time(memory_bound("reference", forward), |turn| {
         max_pool2d::reference::forward(&pool, &x[turn], &mut y);
     });
@@ -73,6 +89,13 @@ fn max_pool2d(bench: &mut Bench) {
     });
 }
 
+fn relu_case(way: &str, shape: String, tensors: usize, count: usize) -> Case {
+    Case {
+        memory_bound: true,
+        ..case("relu", way, &shape, count, tensors * count)
+    }
+}
+
 fn relu(bench: &mut Bench) {
     // One image, which the first cache holds, and a batch that no cache holds.
     for (images, name) in [(1, "10x24x24"), (4096, "4096x10x24x24")] {
@@ -83,10 +106,7 @@ fn relu(bench: &mut Bench) {
         relu::reference::forward(&x[0], &mut y);
         let zero = y.iter().zip(&x[0]).all(|(&y, &x)| y == x.max(0.0));
         assert!(zero, "relu forward");
-        let memory_bound = |shape: String, tensors| Case {
-            memory_bound: true,
-            ..case("relu", "reference", &shape, count, tensors * count)
-        };
+        let memory_bound = |shape, tensors| relu_case("reference", shape, tensors, count);
         bench.time(memory_bound(format!("forward {name}"), 2), |turn| {
             relu::reference::forward(&x[turn % sets], black_box(&mut y));
         });
@@ -96,6 +116,21 @@ fn relu(bench: &mut Bench) {
             relu::reference::backward(&x[turn % sets], &y, black_box(&mut d_x));
         });
     }
+}
+
+/// Forward and backward for one of `n` examples that share the weight.
+fn linear_cases(linear: &Linear, way: &str, n: usize) -> [Case; 2] {
+    let (inputs, outputs) = (linear.in_features, linear.out_features);
+    let elements = (inputs * outputs + outputs) / n + inputs + outputs;
+    [1, 2].map(|products| {
+        let pass = if products == 1 { "forward" } else { "backward" };
+        let shape = format!("{pass} {inputs}->{outputs}");
+        let flops = products * linear.flops() as usize;
+        Case {
+            times: n,
+            ..case("linear", way, &shape, flops, products * elements)
+        }
+    })
 }
 
 fn linear(bench: &mut Bench) {
@@ -139,20 +174,16 @@ fn linear(bench: &mut Bench) {
         check("linear", found, expected);
     }
 
-    let elements = weight.len() + bias.len() + N * (inputs + outputs);
-    let flops = N * linear.flops() as usize;
-    let forward = |way| case("linear", way, "forward 4x320->50", flops, elements);
-    let backward = |way| case("linear", way, "backward 4x320->50", 2 * flops, 2 * elements);
-    bench.time(forward("reference"), |turn| {
-        reference_forward(&x[turn], &mut y)
-    });
-    bench.time(forward("im2col"), |turn| {
-        linear::im2col::forward(&linear, N, &x[turn], &weight, &bias, &mut y);
-    });
-    bench.time(backward("reference"), |turn| {
+    let [forward, backward] = linear_cases(&linear, "reference", N);
+    bench.time(forward, |turn| reference_forward(&x[turn], &mut y));
+    bench.time(backward, |turn| {
         reference_backward(&x[turn], &d_y[turn], &mut d_x, &mut d_weight, &mut d_bias);
     });
-    bench.time(backward("im2col"), |turn| {
+    let [forward, backward] = linear_cases(&linear, "im2col", N);
+    bench.time(forward, |turn| {
+        linear::im2col::forward(&linear, N, &x[turn], &weight, &bias, &mut y);
+    });
+    bench.time(backward, |turn| {
         linear::im2col::backward(
             &linear,
             N,
@@ -163,6 +194,129 @@ fn linear(bench: &mut Bench) {
             &mut d_weight,
             &mut d_bias,
         );
+    });
+}
+
+/// The same layers with a group of images in the lanes.
+struct InLanes<'a>(&'a mut Bench);
+
+impl OnLanes for InLanes<'_> {
+    type Output = ();
+
+    fn call<T: Lanes>(self, t: T) {
+        max_pool2d_in_lanes(t, self.0);
+        relu_in_lanes(t, self.0);
+        linear_in_lanes(t, self.0);
+    }
+}
+
+fn max_pool2d_in_lanes<T: Lanes>(t: T, bench: &mut Bench) {
+    let (pool, sizes) = pooling();
+    let [pixels, windows] = sizes;
+    let (x, d_y) = (random_sets(1, pixels), random_sets(2, windows));
+    let groups = |images: &[Vec<f32>]| [0, 1, 2, 3].map(|turn| group(t, images, turn));
+    let (x_groups, d_y_groups): ([_; SETS], [_; SETS]) = (groups(&x), groups(&d_y));
+    let (mut y, mut d_x) = (t.zeros(windows), t.zeros(pixels));
+    let mut winners = vec![t.zeros(windows); SETS];
+    for (turn, winners) in winners.iter_mut().enumerate() {
+        let mut expected = vec![0.0; windows];
+        max_pool2d::reference::forward(&pool, &exact(&x[turn]), &mut expected);
+        max_pool2d::lanes::forward(t, &pool, &x_groups[turn], &mut y, winners);
+        check(
+            "max_pool2d forward in lanes",
+            &first_image(t, &y),
+            &expected,
+        );
+        let mut expected = vec![0.0; pixels];
+        let (x, d_y) = (exact(&x[turn]), exact(&d_y[turn]));
+        max_pool2d::reference::backward(&pool, &x, &d_y, &mut expected);
+        max_pool2d::lanes::backward(t, &pool, winners, &d_y_groups[turn], &mut d_x);
+        check(
+            "max_pool2d backward in lanes",
+            &first_image(t, &d_x),
+            &expected,
+        );
+    }
+    let [forward, backward] = POOLING.map(|shape| Case {
+        times: T::WIDTH,
+        ..pooling_case("lanes", shape, sizes)
+    });
+    bench.time(forward, |turn| {
+        max_pool2d::lanes::forward(t, &pool, &x_groups[turn], &mut y, &mut winners[turn]);
+    });
+    bench.time(backward, |turn| {
+        max_pool2d::lanes::backward(t, &pool, &winners[turn], &d_y_groups[turn], &mut d_x);
+    });
+}
+
+fn relu_in_lanes<T: Lanes>(t: T, bench: &mut Bench) {
+    const COUNT: usize = 10 * 24 * 24;
+    let x = random_sets(1, COUNT);
+    let groups = [0, 1, 2, 3].map(|turn| group(t, &x, turn));
+    let mut y = t.zeros(COUNT);
+    relu::lanes::forward(t, &groups[0], &mut y);
+    let mut expected = vec![0.0; COUNT];
+    relu::reference::forward(&exact(&x[0]), &mut expected);
+    check("relu forward in lanes", &first_image(t, &y), &expected);
+    let [forward, backward] = [("forward", 2), ("backward", 3)].map(|(pass, tensors)| Case {
+        times: T::WIDTH,
+        ..relu_case("lanes", format!("{pass} 10x24x24"), tensors, COUNT)
+    });
+    bench.time(forward, |turn| {
+        relu::lanes::forward(t, &groups[turn], black_box(&mut y));
+    });
+    let mut d_x = t.zeros(COUNT);
+    bench.time(backward, |turn| {
+        relu::lanes::backward(t, &groups[turn], &y, black_box(&mut d_x));
+    });
+}
+
+fn linear_in_lanes<T: Lanes>(t: T, bench: &mut Bench) {
+    let linear = Linear::new(320, 50).expect("it fits");
+    let (inputs, outputs) = (linear.in_features, linear.out_features);
+    let (weight, bias) = (random(1000, inputs * outputs), random(1001, outputs));
+    let (x, d_y) = (random_sets(1, inputs), random_sets(2, outputs));
+    let groups = |images: &[Vec<f32>]| [0, 1, 2, 3].map(|turn| group(t, images, turn));
+    let (x_groups, d_y_groups): ([_; SETS], [_; SETS]) = (groups(&x), groups(&d_y));
+    let (mut y, mut d_x) = (t.zeros(outputs), t.zeros(inputs));
+    let (mut d_weight, mut d_bias) = (vec![0.0; inputs * outputs], vec![0.0; outputs]);
+    let mut scratch = t.zeros(linear::lanes::scratch_len(&linear, T::WIDTH));
+    let mut backward = |turn: usize, d_weight: &mut [f32], d_bias: &mut [f32]| {
+        let (x, d_y) = (&x_groups[turn], &d_y_groups[turn]);
+        let (d_x, scratch) = (Some(&mut d_x[..]), &mut scratch);
+        linear::lanes::backward(t, &linear, x, &weight, d_y, d_x, scratch, d_weight, d_bias);
+    };
+
+    linear::lanes::forward(t, &linear, &x_groups[0], &weight, &bias, &mut y);
+    backward(0, &mut d_weight, &mut d_bias);
+    let mut expected = [outputs, inputs * outputs, outputs].map(|count| vec![0.0; count]);
+    let [expected_y, expected_d_weight, expected_d_bias] = &mut expected;
+    let (weight_64, bias_64) = (exact(&weight), exact(&bias));
+    linear::reference::forward(&linear, &exact(&x[0]), &weight_64, &bias_64, expected_y);
+    for lane in 0..T::WIDTH {
+        let (x, d_y) = (exact(&x[lane % SETS]), exact(&d_y[lane % SETS]));
+        let (d_x, d_weight) = (&mut vec![0.0; inputs], &mut *expected_d_weight);
+        linear::reference::backward(
+            &linear,
+            &x,
+            &weight_64,
+            &d_y,
+            d_x,
+            d_weight,
+            expected_d_bias,
+        );
+    }
+    let found = [first_image(t, &y), d_weight.clone(), d_bias.clone()];
+    for (found, expected) in found.iter().zip(&expected) {
+        check("linear in lanes", found, expected);
+    }
+
+    let [case_forward, case_backward] = linear_cases(&linear, "lanes", T::WIDTH);
+    bench.time(case_forward, |turn| {
+        linear::lanes::forward(t, &linear, &x_groups[turn], &weight, &bias, &mut y);
+    });
+    bench.time(case_backward, |turn| {
+        backward(turn, &mut d_weight, &mut d_bias)
     });
 }
 

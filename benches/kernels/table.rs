@@ -137,8 +137,9 @@ pub fn markdown(machine: &Machine, rows: &[Row]) -> String {
     text += "\nRates in GB/s are of kernels that memory limits, and their peak is its bandwidth: \
              more than 100 % is the work of caches. Executed are the operations really done, \
              where they are fewer than the definition's, and then the share of the peak is \
-             theirs. The reference computes both gradients of a convolution at once: its time is \
-             for both, and so is its rate.\n";
+             theirs. The reference, and lanes for the gradient by the input, compute both \
+             gradients of a convolution at once: their time is for both, and so is their rate. \
+             Lanes compute a group of images at once: the time is that of one.\n";
     text
 }
 

@@ -5,13 +5,15 @@ use std::hint::black_box;
 use std::path::Path;
 
 use longhand::data::{self, Batch, Data, Idx, Images};
+use longhand::engines::lanes::plan::{self, Convolutions, Kind, Way};
 use longhand::engines::{self, Engine, EngineKind};
-use longhand::network::{Network, Preset};
+use longhand::hardware::workers::Workers;
+use longhand::network::{Network, Operation, Preset};
 use longhand::optimisers::{StepRule, TrainingState};
 use rayon::prelude::*;
 
 use crate::machine::pool;
-use crate::{Bench, Case, SETS, check};
+use crate::{Bench, Case, SETS, check, groups};
 
 pub fn bench(bench: &mut Bench) {
     let data = data::mnist().expect("MNIST is compiled in");
@@ -60,6 +62,27 @@ fn check_engine(kind: EngineKind, network: &Network, data: &Data) {
     }
 }
 
+/// The operations for an image that the forward and the backward pass of `lanes` do without.
+fn saved(kind: EngineKind, network: &Network) -> Option<[u64; 2]> {
+    if kind != EngineKind::Lanes {
+        return None;
+    }
+    let mut saved = [0; 2];
+    for stage in plan::plan(network, groups::path().width(), Convolutions::Fastest) {
+        let operation = &network.layers()[stage.layer].operation;
+        let (Kind::Conv2d(way) | Kind::Conv2dReluMaxPool2d(way, _)) = stage.kind else {
+            continue;
+        };
+        if let (Way::Winograd(winograd), Operation::Conv2d(conv)) = (way, operation) {
+            // The network's input needs no gradient.
+            let products = if stage.layer > 0 { 2 } else { 1 };
+            saved[0] += conv.flops() - winograd.forward_flops();
+            saved[1] += products * conv.flops() - winograd.backward_flops(products == 2);
+        }
+    }
+    Some(saved)
+}
+
 fn train_step(bench: &mut Bench, kind: EngineKind, network: &Network, data: &Data) {
     for size in [1, 32, 256] {
         let mut engine = open(kind, network, data);
@@ -75,6 +98,9 @@ fn train_step(bench: &mut Bench, kind: EngineKind, network: &Network, data: &Dat
             shape: size.to_string(),
             threads: engine.threads(),
             flops: size as u64 * network.training_flops(),
+            executed_flops: saved(kind, network).map(|[forward, backward]| {
+                size as u64 * (network.training_flops() - forward - backward)
+            }),
             // Pixels; and parameters and velocity, read and written.
             bytes: (size * data.train.images().pixels() + 16 * network.parameter_count()) as u64,
             ..Case::default()
@@ -103,6 +129,8 @@ fn predict(bench: &mut Bench, kind: EngineKind, network: &Network, data: &Data) 
             shape: n.to_string(),
             threads: engine.threads(),
             flops: n as u64 * network.forward_flops(),
+            executed_flops: saved(kind, network)
+                .map(|[forward, _]| n as u64 * (network.forward_flops() - forward)),
             // Pixels, parameters and logits.
             bytes: (n * (all.pixels() + 4 * network.output().elements())
                 + 4 * network.parameter_count()) as u64,
@@ -141,27 +169,49 @@ fn idx(bench: &mut Bench) {
     }
 }
 
-/// A task of nothing for every thread of a pool, and back: what an engine pays once a batch.
+/// What it costs to hand a pool a task of nothing for every thread, and to wait for all; to wake
+/// the engine's workers, which is paid once an epoch; and to meet at their barrier, which is paid
+/// twice a batch.
 fn threads(bench: &mut Bench) {
     let mut counts = vec![1, bench.machine.threads];
     counts.dedup();
     for threads in counts {
-        let pool = pool(threads);
-        let mut tasks = vec![0_u8; threads];
-        let case = Case {
+        let case = |way: &str| Case {
             group: "threads",
-            way: "fork_join".to_owned(),
-            shape: format!("{threads} tasks"),
+            way: way.to_owned(),
+            shape: format!("{threads} thread{}", if threads == 1 { "" } else { "s" }),
             threads,
             ..Case::default()
         };
-        bench.time(case, |_| {
+        let pool = pool(threads);
+        let mut tasks = vec![0_u8; threads];
+        bench.time(case("rayon_fork_join"), |_| {
             pool.install(|| {
                 tasks
                     .par_iter_mut()
                     .with_max_len(1)
                     .for_each(|task| *task = black_box(*task));
             });
+        });
+        let workers = Workers::new(threads).expect("the machine starts threads");
+        bench.time(case("workers_run"), |_| {
+            let done = workers.run(threads, |worker| {
+                black_box(worker.index);
+            });
+            done.expect("nobody panics");
+        });
+        const MEETINGS: usize = 1000;
+        let barrier = Case {
+            times: MEETINGS,
+            ..case("barrier")
+        };
+        bench.time(barrier, |_| {
+            let done = workers.run(threads, |worker| {
+                for _ in 0..MEETINGS {
+                    worker.wait().expect("nobody panics");
+                }
+            });
+            done.expect("nobody panics");
         });
     }
 }

@@ -96,11 +96,39 @@ impl Winograd {
         })
     }
 
-    /// Floating-point operations of the 64 products, in one example's forward pass and in each
-    /// of its two backward products.
-    pub fn flops(&self) -> u64 {
+    /// Floating-point operations of one example's forward pass: the 64 products, and the
+    /// transforms of all tiles. What is done once for all examples is not counted.
+    pub fn forward_flops(&self) -> u64 {
+        let more = self.side as u64 - 1;
+        self.products_flops() + self.input_flops(38) + self.output_flops(10 + 4 * more)
+    }
+
+    /// The same of the backward pass, with the gradient by the input or without.
+    pub fn backward_flops(&self, d_x_wanted: bool) -> u64 {
+        let more = self.side as u64 - 2;
+        let d_weight = self.products_flops() + self.output_flops(12 + 6 * more);
+        match d_x_wanted {
+            true => d_weight + self.products_flops() + self.input_flops(39),
+            false => d_weight,
+        }
+    }
+
+    fn products_flops(&self) -> u64 {
         let tiles = (self.tiles[0] * self.tiles[1]) as u64;
         2 * PRODUCTS as u64 * tiles * (self.conv.in_channels * self.conv.out_channels) as u64
+    }
+
+    /// Those of a transform of 8 columns and 8 rows of every input, each of `once`.
+    fn input_flops(&self, once: u64) -> u64 {
+        let tiles = (self.tiles[0] * self.tiles[1] * self.conv.in_channels) as u64;
+        2 * POINTS as u64 * once * tiles
+    }
+
+    /// Those of a transform of 8 columns of every output, and of as many rows as a tile has
+    /// outputs, each of `once`.
+    fn output_flops(&self, once: u64) -> u64 {
+        let tiles = (self.tiles[0] * self.tiles[1] * self.conv.out_channels) as u64;
+        (POINTS + self.side) as u64 * once * tiles
     }
 
     /// How many numbers the transformed weight has: (64, C, O).
