@@ -334,6 +334,64 @@ fn predictions_and_metrics_agree_with_the_reference() {
     }
 }
 
+/// An engine may have a way of its own for an image that comes alone.
+#[test]
+fn an_image_alone_is_predicted_as_among_others() {
+    let presets = Preset::ALL.map(|preset| format!("input 1x28x28, {}", preset.description(10)));
+    let wide = "input 3x7x6, max_pool2d 2 stride=1, conv2d 37 3 padding=1, relu, \
+                conv2d 5 2x3 stride=2x1 padding=1x2, dropout 0.5, flatten, relu, linear 70, linear 4";
+    for text in presets.iter().map(String::as_str).chain([SMALL, wide]) {
+        let network = network(text);
+        let data = examples(&network, 3, 4, 7);
+        let mut reference = in_f64(&network);
+        let mut engines = engines(&network);
+        // The second parameters must not meet what is left of the first.
+        for seed in [3, 4] {
+            let parameters = initial_parameters(&network, seed);
+            let state = TrainingState::from_parameters(parameters);
+            reference.load(&state).unwrap();
+            let expected = reference.predict(data.images()).unwrap();
+            for engine in &mut engines {
+                engine
+                    .load(&TrainingState::initial(&network, seed))
+                    .unwrap();
+                for (image, expected) in expected.rows().into_iter().enumerate() {
+                    let alone = data.slice(image..image + 1).unwrap();
+                    let found = engine.predict(alone.images()).unwrap();
+                    let expected = expected.to_slice().unwrap();
+                    let error = relative_error(found.as_slice().unwrap(), expected);
+                    let name = engine.name();
+                    assert!(
+                        error <= TOLERANCE,
+                        "{name} {text}, image {image}: {error:e}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// What is computed before an epoch, a batch or a load is not what is computed after.
+#[test]
+fn an_image_alone_meets_the_parameters_of_now() {
+    let network = network(SMALL);
+    let data = examples(&network, 8, 4, 7);
+    let alone = data.slice(0..1).unwrap();
+    let order: Vec<u32> = (0..8).collect();
+    for mut engine in engines(&network) {
+        engine.load(&TrainingState::initial(&network, 3)).unwrap();
+        let before = engine.predict(alone.images()).unwrap();
+        let batch = Batch::new(&data, &order);
+        engine.train_batch(&batch, &rule(8)).unwrap();
+        let between = engine.predict(alone.images()).unwrap();
+        let go_on = &mut |_: &_| ControlFlow::Continue(());
+        engine.train_epoch(&data, &order, &rule(4), go_on).unwrap();
+        let after = engine.predict(alone.images()).unwrap();
+        assert_ne!(before, between, "{}", engine.name());
+        assert_ne!(between, after, "{}", engine.name());
+    }
+}
+
 #[test]
 fn the_same_seed_gives_the_same_bits_on_any_number_of_threads() {
     let network = network(

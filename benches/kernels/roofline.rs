@@ -19,7 +19,7 @@ type Outcome = Result<(), Box<dyn std::error::Error>>;
 const INK: RGBColor = RGBColor(118, 118, 118);
 
 /// One for every way, in the order of their names.
-const COLOURS: [RGBColor; 8] = [
+const COLOURS: [RGBColor; 9] = [
     RGBColor(46, 134, 193),
     RGBColor(211, 84, 0),
     RGBColor(30, 150, 100),
@@ -28,6 +28,7 @@ const COLOURS: [RGBColor; 8] = [
     RGBColor(215, 70, 90),
     RGBColor(70, 145, 160),
     RGBColor(130, 120, 210),
+    RGBColor(120, 150, 40),
 ];
 
 /// What SVG calls a font without serifs.

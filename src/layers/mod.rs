@@ -6,7 +6,8 @@
 //! - `im2col.rs`, where the engine of matrix products has a way of its own;
 //! - `lanes.rs`, several images at once in the lanes of a register
 //!   ([`crate::hardware::lanes`]), and for convolution `winograd.rs`, the same with fewer
-//!   multiplications. `conv2d_relu_max_pool2d` is the three fused, which only `lanes` has.
+//!   multiplications. `conv2d_relu_max_pool2d` is the three fused, which only `lanes` has;
+//! - `one_image.rs`, for one image alone, with its channels in the lanes.
 //!
 //! A `forward` takes its inputs first and its output last. The `backward` beside it takes what it
 //! needs of the forward pass, then `d_y`, the gradient of the loss by the output `y`, then the

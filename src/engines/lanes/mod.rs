@@ -7,9 +7,12 @@
 //! and meet at a barrier twice a step ([`crate::hardware::workers`]): when all slices are done, and
 //! when the first thread has changed the parameters.
 //!
+//! One image alone goes another way: its channels stand in the lanes, on the caller's thread.
+//!
 //! [`mod@plan`] says which layers are fused and how each convolution is computed. Every buffer is
 //! allocated before the first step or in it.
 
+mod one_image;
 pub mod plan;
 mod workspace;
 
@@ -32,6 +35,7 @@ use crate::layers::dropout::Draws;
 use crate::network::Network;
 use crate::optimisers::{StepRule, TrainingState};
 use crate::tensor::Tensor;
+use one_image::OneImage;
 pub use plan::Convolutions;
 use plan::Stage;
 use workspace::Workspace;
@@ -152,7 +156,9 @@ pub fn open(
 
 /// Images in the lanes, slices on all threads.
 pub struct Lanes<T: lanes::Lanes> {
+    lanes: T,
     network: Network,
+    normalisation: Normalisation,
     stages: Vec<Stage>,
     workers: Workers,
     /// One a worker, and used by it alone, so that no lock ever waits.
@@ -161,6 +167,8 @@ pub struct Lanes<T: lanes::Lanes> {
     state: RwLock<TrainingState>,
     /// One a slice; the first also takes the sum.
     slices: Vec<Mutex<Slice>>,
+    /// With these parameters, since one image was asked for.
+    one_image: Option<OneImage<T>>,
 }
 
 /// What one slice of a batch adds up.
@@ -206,16 +214,21 @@ impl<T: lanes::Lanes> Lanes<T> {
             .collect();
         let parameters = vec![0.0; network.parameter_count()];
         Ok(Self {
+            lanes,
             network,
+            normalisation,
             stages,
             workers,
             workspaces,
             state: RwLock::new(TrainingState::from_parameters(parameters)),
             slices: Vec::new(),
+            one_image: None,
         })
     }
 
+    /// The state, to be changed.
     fn state_mut(&mut self) -> &mut TrainingState {
+        self.one_image = None;
         self.state.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -229,6 +242,7 @@ impl<T: lanes::Lanes> Lanes<T> {
         rule: &StepRule,
         each: impl FnMut(&mut TrainingState, &mut [f32], Metrics) -> ControlFlow<()> + Send,
     ) -> Result<(), EngineError> {
+        self.one_image = None;
         let count = largest.div_ceil(slice_length(largest.max(1)));
         let parameters = self.network.parameter_count();
         while self.slices.len() < count {
@@ -470,6 +484,15 @@ impl<T: lanes::Lanes> Engine for Lanes<T> {
         let classes = outputs(&self.network)?;
         let mut logits = Array2::zeros((images.len(), classes));
         let rows = logits.as_slice_mut().expect("a new array is a slice");
+        if images.len() == 1 {
+            let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+            let one_image = self.one_image.get_or_insert_with(|| {
+                let normalisation = self.normalisation.clone();
+                OneImage::new(self.lanes, &self.network, normalisation, &state.parameters)
+            });
+            one_image.predict(&self.network, images.image(0), rows);
+            return Ok(logits);
+        }
         let groups: Vec<_> = (rows.chunks_mut(T::WIDTH * classes))
             .map(Mutex::new)
             .collect();

@@ -24,6 +24,7 @@
 
 pub mod im2col;
 pub mod lanes;
+pub mod one_image;
 pub mod reference;
 pub mod winograd;
 

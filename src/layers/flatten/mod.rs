@@ -7,4 +7,5 @@
 //! d_x = d_y
 //! ```
 
+pub mod one_image;
 pub mod reference;

@@ -19,6 +19,7 @@
 
 pub mod im2col;
 pub mod lanes;
+pub mod one_image;
 pub mod reference;
 
 use super::{Misfit, checked_elements};
