@@ -9,9 +9,13 @@ use crate::hardware::lanes::Lanes;
 use crate::layers::conv2d::Conv2d;
 use crate::layers::conv2d::lanes::{Plain, PlainGradients};
 use crate::layers::conv2d_relu_max_pool2d::lanes::{Pooled, PooledGradients, Winner};
+use crate::layers::conv2d_relu_max_pool2d::winners;
 use crate::layers::dropout::{self, Draws};
 use crate::layers::{conv2d, conv2d_relu_max_pool2d, cross_entropy, linear, max_pool2d, relu};
 use crate::network::{Layer, Network, Operation};
+
+/// Pixels that are read of one image after the other.
+const PIXELS: usize = 64;
 
 /// The buffers of one thread.
 pub(super) struct Workspace<T: Lanes> {
@@ -91,7 +95,8 @@ impl<T: Lanes> Workspace<T> {
             match (&stage.kind, &layer.operation) {
                 (Kind::Conv2d(way) | Kind::Conv2dReluMaxPool2d(way, _), _) => {
                     let conv = convolution(layer);
-                    way.scratch_len(conv).max(conv.out_channels)
+                    let others = conv.out_channels.max(winners::scratch_len(conv));
+                    way.scratch_len(conv).max(others)
                 }
                 (Kind::Alone, Operation::Linear(l)) => linear::lanes::scratch_len(l, T::WIDTH),
                 (Kind::Alone, _) => 0,
@@ -143,25 +148,27 @@ impl<T: Lanes> Workspace<T> {
     pub(super) fn read<'a>(
         &mut self,
         network: &Network,
-        images: impl ExactSizeIterator<Item = &'a [u8]>,
+        images: impl ExactSizeIterator<Item = &'a [u8]> + Clone,
     ) {
         let [_, height, width] = network.input();
-        let count = images.len();
+        let (area, count) = (height * width, images.len());
         let x = self.lanes.numbers_mut(&mut self.activations[0]); // x: (C, H, W, n)
-        for (lane, image) in images.enumerate() {
-            let channels = image.chunks_exact(height * width);
-            for ((pixels, table), x) in channels
-                .zip(self.normalised.chunks_exact(256))
-                .zip(x.chunks_exact_mut(height * width * T::WIDTH))
-            {
-                let table: &[f32; 256] = table.try_into().expect("a number for every byte");
-                for (&pixel, x) in pixels.iter().zip(x.chunks_exact_mut(T::WIDTH)) {
-                    x[lane] = table[usize::from(pixel)];
+        let planes = x.chunks_exact_mut(area * T::WIDTH).enumerate();
+        for ((c, x), table) in planes.zip(self.normalised.chunks_exact(256)) {
+            let table: &[f32; 256] = table.try_into().expect("a number for every byte");
+            // A few pixels of all images after each other, so that the vectors stay in the cache.
+            for (part, x) in x.chunks_mut(PIXELS * T::WIDTH).enumerate() {
+                let first = c * area + part * PIXELS;
+                for (lane, image) in images.clone().enumerate() {
+                    let pixels = &image[first..];
+                    for (&pixel, x) in pixels.iter().zip(x.chunks_exact_mut(T::WIDTH)) {
+                        x[lane] = table[usize::from(pixel)];
+                    }
+                }
+                for x in x.chunks_exact_mut(T::WIDTH) {
+                    x[count..].fill(0.0);
                 }
             }
-        }
-        for x in x.chunks_exact_mut(T::WIDTH) {
-            x[count..].fill(0.0);
         }
     }
 
@@ -283,6 +290,11 @@ impl<T: Lanes> Workspace<T> {
                 (Kind::Conv2dReluMaxPool2d(way, pool), _) => {
                     let conv = convolution(layer);
                     conv2d_relu_max_pool2d::lanes::backward_relu(t, y, d_y, scratch, d_bias);
+                    if d_x_wanted.is_none() && winners::fits(conv) {
+                        let (winners, size) = (&kept.winners, pool.output);
+                        winners::backward_weight(t, conv, x, winners, d_y, size, scratch, d_weight);
+                        continue;
+                    }
                     let d_y = &PooledGradients {
                         size: pool.output,
                         winners: &kept.winners,

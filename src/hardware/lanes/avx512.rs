@@ -23,6 +23,15 @@ macro_rules! avx512 {
     }};
 }
 
+/// The first `count` lanes, or all.
+#[inline(always)]
+fn first(count: usize) -> __mmask16 {
+    match count {
+        0..16 => (1 << count) - 1,
+        _ => __mmask16::MAX,
+    }
+}
+
 impl Lanes for Avx512 {
     const WIDTH: usize = 16;
     // 32 registers: 20 or 24 sums, 4 vectors, a weight.
@@ -108,6 +117,20 @@ impl Lanes for Avx512 {
     #[inline(always)]
     fn mask(self, bits: u16) -> __mmask16 {
         bits
+    }
+
+    #[inline(always)]
+    fn store(self, vector: __m512, to: &mut [f32]) {
+        let first = first(to.len());
+        // SAFETY: AVX-512 is here, and only numbers that `to` has are written.
+        unsafe { _mm512_mask_storeu_ps(to.as_mut_ptr(), first, vector) }
+    }
+
+    #[inline(always)]
+    fn load_some(self, from: &[f32]) -> __m512 {
+        let first = first(from.len());
+        // SAFETY: AVX-512 is here, and only numbers that `from` has are read.
+        unsafe { _mm512_maskz_loadu_ps(first, from.as_ptr()) }
     }
 
     #[inline(always)]

@@ -176,7 +176,9 @@ pub trait Lanes: Copy + Send + Sync + 'static {
         let (rest, to) = (blocks.remainder(), numbers.into_remainder());
         if !rest.is_empty() {
             let mut block = [self.zero(); MAX_WIDTH];
-            block[..rest.len()].copy_from_slice(rest);
+            for (to, &vector) in block.iter_mut().zip(rest) {
+                *to = vector;
+            }
             let sums = self.add(self.load_some(to), self.sums(&block[..Self::WIDTH]));
             self.store(sums, to);
         }

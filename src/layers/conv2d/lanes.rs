@@ -70,7 +70,7 @@ impl<T: Lanes> Gradients<T> for PlainGradients<'_, T::Vector> {
 }
 
 /// The height and width of the input with its padding.
-fn padded(conv: &Conv2d) -> [usize; 2] {
+pub(crate) fn padded(conv: &Conv2d) -> [usize; 2] {
     [0, 1].map(|axis| conv.input[axis] + 2 * conv.window.padding[axis])
 }
 
@@ -178,7 +178,7 @@ fn window_pair<T: Lanes, const R: usize>(
 /// - `x`: (C, H, W)
 /// - `frame`: (C, H + 2 p, W + 2 p), written: `x` with zeros around it
 #[inline(always)]
-fn pad<T: Lanes>(t: T, conv: &Conv2d, x: &[T::Vector], frame: &mut [T::Vector]) {
+pub(crate) fn pad<T: Lanes>(t: T, conv: &Conv2d, x: &[T::Vector], frame: &mut [T::Vector]) {
     let [above, left] = conv.window.padding;
     let [height, width] = conv.input;
     let [padded_height, padded_width] = padded(conv);

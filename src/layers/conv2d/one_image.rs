@@ -7,6 +7,7 @@
 //! they need.
 
 use super::Conv2d;
+use super::lanes::padded;
 use crate::hardware::lanes::tile::{add_product, array};
 use crate::hardware::lanes::{Lanes, kernel, tiles, with_rows};
 
@@ -21,11 +22,6 @@ fn most_pixels<T: Lanes>(channels: usize) -> usize {
         1 => 2 * T::ROWS + 2,
         _ => T::ROWS + 3,
     }
-}
-
-/// The height and width of the input with its padding.
-fn padded(conv: &Conv2d) -> [usize; 2] {
-    [0, 1].map(|axis| conv.input[axis] + 2 * conv.window.padding[axis])
 }
 
 /// How many vectors the filters have: (O vectors, kh, kw, C).

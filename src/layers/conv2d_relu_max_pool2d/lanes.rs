@@ -8,8 +8,8 @@ use crate::layers::conv2d::lanes::{Gradients, Outputs};
 /// right one, and whether it is the lower one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Winner {
-    right: u16,
-    down: u16,
+    pub(super) right: u16,
+    pub(super) down: u16,
 }
 
 /// Outputs that are pooled as they come.
