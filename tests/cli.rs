@@ -360,7 +360,9 @@ fn summary_says_how_lanes_computes_each_layer() {
     summary("portable", layers)
         .success()
         .stdout(contains("computes it by portable, 8 images at a time"))
-        .stdout(contains("Winograd, fused with relu and max_pool2d"))
+        .stdout(contains(
+            "Winograd, fused with relu and max_pool2d, learning from the winners",
+        ))
         .stdout(contains(
             "conv2d 3 2                                 direct",
         ));

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use crate::layers::conv2d::winograd::Winograd;
-use crate::layers::conv2d_relu_max_pool2d;
+use crate::layers::conv2d_relu_max_pool2d::{self, winners};
 use crate::layers::max_pool2d::MaxPool2d;
 use crate::network::{Network, Operation};
 
@@ -34,6 +34,9 @@ pub struct Stage {
     pub layer: usize,
     /// What it computes.
     pub kind: Kind,
+    /// Whether its weight's gradient is computed by [`winners`], which needs no other pass over the
+    /// input: in the first stage alone, which gives no gradient to a layer before it.
+    pub from_winners: bool,
 }
 
 /// What a stage computes. Flatten is none: it moves nothing.
@@ -66,7 +69,11 @@ impl fmt::Display for Stage {
         match &self.kind {
             Kind::Conv2d(chosen) => f.write_str(way(chosen)),
             Kind::Conv2dReluMaxPool2d(chosen, _) => {
-                write!(f, "{}, fused with relu and max_pool2d", way(chosen))
+                write!(f, "{}, fused with relu and max_pool2d", way(chosen))?;
+                if self.from_winners {
+                    f.write_str(", learning from the winners")?;
+                }
+                Ok(())
             }
             Kind::Alone => f.write_str("in the lanes"),
         }
@@ -107,7 +114,17 @@ pub fn plan(network: &Network, width: usize, convolutions: Convolutions) -> Vec<
             layer += 1;
             continue;
         };
-        let stage = Stage { layer, kind };
+        let from_winners = match (&kind, &layers[layer].operation) {
+            (Kind::Conv2dReluMaxPool2d(..), Operation::Conv2d(conv)) => {
+                stages.is_empty() && winners::fits(conv)
+            }
+            _ => false,
+        };
+        let stage = Stage {
+            layer,
+            kind,
+            from_winners,
+        };
         layer += stage.layers();
         stages.push(stage);
     }

@@ -290,7 +290,7 @@ impl<T: Lanes> Workspace<T> {
                 (Kind::Conv2dReluMaxPool2d(way, pool), _) => {
                     let conv = convolution(layer);
                     conv2d_relu_max_pool2d::lanes::backward_relu(t, y, d_y, scratch, d_bias);
-                    if d_x_wanted.is_none() && winners::fits(conv) {
+                    if stage.from_winners && d_x_wanted.is_none() {
                         let (winners, size) = (&kept.winners, pool.output);
                         winners::backward_weight(t, conv, x, winners, d_y, size, scratch, d_weight);
                         continue;

@@ -39,7 +39,7 @@ pub fn frame_len(conv: &Conv2d, width: usize) -> usize {
 /// Lays the weight out.
 ///
 /// - `weight`: (O, C, kh, kw)
-/// - `filters`: for each [`CHANNELS`] vectors of output channels (kh, kw, C, vectors), written
+/// - `filters`: for each tile of up to two vectors of output channels (kh, kw, C, vectors), written
 pub fn lay_out<T: Lanes>(t: T, conv: &Conv2d, weight: &[f32], filters: &mut [T::Vector]) {
     let [kernel_height, kernel_width] = conv.window.kernel;
     let (inputs, taps) = (conv.in_channels, conv.fan_in());

@@ -16,7 +16,7 @@ pub fn columns_len(linear: &Linear, width: usize) -> usize {
 /// Lays the weight out.
 ///
 /// - `weight`: (O, I)
-/// - `columns`: for each [`OUTPUTS`] vectors of outputs (I, vectors), written
+/// - `columns`: for each tile of up to four vectors of outputs (I, vectors), written
 pub fn lay_out<T: Lanes>(t: T, linear: &Linear, weight: &[f32], columns: &mut [T::Vector]) {
     let (inputs, outputs) = (linear.in_features, linear.out_features);
     let numbers = t.numbers_mut(columns);
