@@ -9,7 +9,7 @@ use crate::network::initialisation::TransferError;
 use crate::network::{NetworkError, TextError};
 use crate::optimisers::OptimiserError;
 use crate::pictures::PictureError;
-use crate::training::{RunFolderError, TrainingError};
+use crate::training::{CheckpointError, RunFolderError, TrainingError};
 
 /// Any error of this crate. Each kind says in its message what is wrong, where, and what to do.
 #[derive(Debug, Error)]
@@ -35,6 +35,8 @@ pub enum Error {
     Picture(#[from] PictureError),
     #[error(transparent)]
     RunFolder(#[from] RunFolderError),
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
     #[error(transparent)]
     Training(#[from] TrainingError),
 }

@@ -57,7 +57,7 @@
 //! let mut engine = engines::open(kind, network, data.normalisation.clone(), None)?;
 //!
 //! let recipe = training::Recipe { epochs: 1, ..Default::default() };
-//! let history = training::train(engine.as_mut(), &data, &recipe, None, &mut |_| ControlFlow::Continue(()))?;
+//! let history = training::train(engine.as_mut(), &data, &recipe, training::Start::Drawn, &mut |_| ControlFlow::Continue(()))?;
 //! println!("{:.1} % of the test images", 100.0 * history[0].test.accuracy());
 //! assert!(history[0].test.accuracy() > 0.8);
 //!

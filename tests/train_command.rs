@@ -66,7 +66,7 @@ fn train_prints_a_line_an_epoch_then_the_result() {
     assert_eq!(sha256, format!("weights SHA-256 {hash}"));
     assert_eq!(
         folder,
-        "run: model.safetensors, history.csv, curves.svg, curves.png, run.json"
+        "run: state.safetensors, model.safetensors, history.csv, curves.svg, curves.png, run.json"
     );
     assert
         .stderr(contains(
@@ -233,7 +233,8 @@ fn interrupted_training_keeps_the_last_epoch() {
         let last = history.last().unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap();
         let message = format!(
-            "interrupted in epoch {}: the weights after epoch {} are in run/model.safetensors\n",
+            "interrupted in epoch {}: the weights after epoch {} are in run/model.safetensors; \
+             --out run --resume goes on from there\n",
             last[0] + 1.0,
             last[0]
         );

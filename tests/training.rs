@@ -8,7 +8,7 @@ use longhand::engines::{self, EngineKind};
 use longhand::model::Model;
 use longhand::network::{Network, Preset};
 use longhand::optimisers::{Adam, Anneal, Optimiser, Schedule, Sgd, TrainingState};
-use longhand::training::{EpochRecord, Event, Recipe, TrainingError, train};
+use longhand::training::{EpochRecord, Event, Recipe, Start, TrainingError, train};
 
 fn tutorial() -> Network {
     let [tutorial, ..] = Preset::ALL;
@@ -26,10 +26,16 @@ fn an_epoch_on_mnist_recognises_96_of_100_test_images() {
         ..Recipe::default()
     };
     let mut epochs = 0;
-    let history = train(engine.as_mut(), &data, &recipe, None, &mut |event| {
-        epochs += u32::from(matches!(event, Event::Epoch { .. }));
-        ControlFlow::Continue(())
-    })
+    let history = train(
+        engine.as_mut(),
+        &data,
+        &recipe,
+        Start::Drawn,
+        &mut |event| {
+            epochs += u32::from(matches!(event, Event::Epoch { .. }));
+            ControlFlow::Continue(())
+        },
+    )
     .unwrap();
     let [record] = history[..] else {
         panic!("one epoch, not {}", history.len());
@@ -69,7 +75,7 @@ fn hundred() -> Data {
 fn train_on(data: &Data, recipe: &Recipe) -> Result<Vec<EpochRecord>, TrainingError> {
     let normalisation = data.normalisation.clone();
     let mut engine = engines::open(EngineKind::Auto, tutorial(), normalisation, None).unwrap();
-    train(engine.as_mut(), data, recipe, None, &mut |_| {
+    train(engine.as_mut(), data, recipe, Start::Drawn, &mut |_| {
         ControlFlow::Continue(())
     })
 }
@@ -207,7 +213,7 @@ fn the_best_epoch_is_the_best_by_its_validation_and_patience_ends_training() {
     let normalisation = data.normalisation.clone();
     let mut engine = engines::open(EngineKind::Auto, tutorial(), normalisation, None).unwrap();
     let mut best_epochs = Vec::new();
-    let history = train(engine.as_mut(), &data, &still, None, &mut |event| {
+    let history = train(engine.as_mut(), &data, &still, Start::Drawn, &mut |event| {
         if let Event::Epoch { record, best, .. } = event {
             best_epochs.push((record.epoch, best));
         }
@@ -228,20 +234,26 @@ fn what_is_tested_and_handed_out_is_the_average_if_there_is_one() {
     let normalisation = data.normalisation.clone();
     let mut engine = engines::open(EngineKind::Auto, tutorial(), normalisation, None).unwrap();
     let mut judged = Vec::new();
-    train(engine.as_mut(), &data, &recipe, None, &mut |event| {
-        if let Event::Epoch {
-            record,
-            state,
-            weights,
-            ..
-        } = event
-        {
-            assert_eq!(weights, state.average);
-            assert_ne!(weights, state.parameters);
-            judged.push((record.test, weights.to_vec()));
-        }
-        ControlFlow::Continue(())
-    })
+    train(
+        engine.as_mut(),
+        &data,
+        &recipe,
+        Start::Drawn,
+        &mut |event| {
+            if let Event::Epoch {
+                record,
+                state,
+                weights,
+                ..
+            } = event
+            {
+                assert_eq!(weights, state.average);
+                assert_ne!(weights, state.parameters);
+                judged.push((record.test, weights.to_vec()));
+            }
+            ControlFlow::Continue(())
+        },
+    )
     .unwrap();
     for (test, weights) in &judged {
         let mut engine = engines::open(
@@ -276,7 +288,7 @@ fn training_begins_with_the_weights_that_it_is_given() {
         epochs: 1,
         ..Recipe::default()
     };
-    let initial = Some(model.parameters);
+    let initial = Start::Weights(model.parameters);
     let history = train(engine.as_mut(), &data, &recipe, initial, &mut |_| {
         ControlFlow::Continue(())
     })
@@ -318,10 +330,16 @@ fn weights_that_the_last_step_has_spoilt_are_an_error_and_no_checkpoint() {
     let normalisation = data.normalisation.clone();
     let mut engine = engines::open(EngineKind::Auto, tutorial(), normalisation, None).unwrap();
     let mut checkpoints = 0;
-    let result = train(engine.as_mut(), &data, &recipe, None, &mut |event| {
-        checkpoints += u32::from(matches!(event, Event::Epoch { .. }));
-        ControlFlow::Continue(())
-    });
+    let result = train(
+        engine.as_mut(),
+        &data,
+        &recipe,
+        Start::Drawn,
+        &mut |event| {
+            checkpoints += u32::from(matches!(event, Event::Epoch { .. }));
+            ControlFlow::Continue(())
+        },
+    );
     assert!(
         matches!(result, Err(TrainingError::Epoch { epoch: 1, .. })),
         "{result:?}"

@@ -13,6 +13,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use ndarray::Array2;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::data::{Batch, Dataset, Images, Normalisation, batches};
@@ -90,7 +91,7 @@ pub enum EngineError {
 }
 
 /// Loss and hits, added up over examples.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Metrics {
     /// The sum of the examples' losses.
     pub loss_sum: f64,

@@ -7,15 +7,14 @@
 //! the same file.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::write_whole;
+use super::{read_at_most, write_whole};
 use crate::data::Normalisation;
 use crate::layers::MAX_ELEMENTS;
 use crate::model::Model;
@@ -41,9 +40,6 @@ pub enum ModelFault {
     /// The operating system could not read or write.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// More than [`MAX_FILE`].
-    #[error("larger than the {MAX_FILE} bytes that a model may have")]
-    TooLarge,
     /// No safetensors file.
     #[error("no whole safetensors file: {0}")]
     Safetensors(String),
@@ -102,16 +98,7 @@ impl Model {
     /// # Errors
     /// With the path and the [`ModelFault`].
     pub fn open(path: &Path, network: Option<&Description>) -> Result<Self, ModelError> {
-        let read = || {
-            let mut bytes = Vec::new();
-            File::open(path)?
-                .take(MAX_FILE + 1)
-                .read_to_end(&mut bytes)?;
-            if bytes.len() as u64 > MAX_FILE {
-                return Err(ModelFault::TooLarge);
-            }
-            decode(&bytes, network)
-        };
+        let read = || decode(&read_at_most(path, MAX_FILE)?, network);
         read().map_err(|fault| ModelError {
             file: path.display().to_string(),
             fault,

@@ -74,6 +74,16 @@ pub enum Anneal {
     Linear,
 }
 
+impl Schedule {
+    /// Whether its rates depend on how many steps there will be.
+    pub fn looks_ahead(&self) -> bool {
+        match self {
+            Self::Constant | Self::Step { .. } => false,
+            Self::Cosine | Self::OneCycle { .. } => true,
+        }
+    }
+}
+
 impl Anneal {
     /// The number a `share` of the way from `from` to `to`.
     fn between(self, from: f64, to: f64, share: f64) -> f64 {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::engines::Metrics;
 
 /// One epoch and what judged it.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EpochRecord {
     /// Which, the first being 1.
     pub epoch: u32,
@@ -53,6 +53,16 @@ impl EpochRecord {
             validation_accuracy: self.validation.map(|validation| validation.accuracy()),
         }
     }
+}
+
+/// The best epoch by its validation, the first of equals; none where no part is held out.
+pub fn best(history: &[EpochRecord]) -> Option<&EpochRecord> {
+    let validated = history.iter().filter_map(|r| Some((r, r.validation?)));
+    let best = validated.reduce(|best, next| match next.1.better_than(&best.1) {
+        true => next,
+        false => best,
+    });
+    best.map(|(record, _)| record)
 }
 
 /// `history.csv`: a line an epoch under a line of names. The columns of a validation part are

@@ -1,5 +1,6 @@
 //! The loop over epochs, what it records, and the folder that a run leaves.
 
+pub mod checkpoint;
 pub mod history;
 pub mod recipe;
 pub mod run_folder;
@@ -14,6 +15,7 @@ use crate::data::{Data, Dataset, shuffled};
 use crate::engines::{Engine, EngineError, Metrics, Progress};
 use crate::network::NetworkError;
 use crate::optimisers::{OptimiserError, StepRule, TrainingState};
+pub use checkpoint::{Checkpoint, CheckpointError, CheckpointFault};
 pub use history::{EpochRecord, EpochRow};
 pub use recipe::Recipe;
 pub use run_folder::{RunFolder, RunFolderError};
@@ -55,6 +57,24 @@ pub enum TrainingError {
     },
 }
 
+/// What training begins with.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Start {
+    /// Weights that the recipe's seed draws.
+    #[default]
+    Drawn,
+    /// Weights from elsewhere.
+    Weights(Vec<f32>),
+    /// The end of an epoch of the same recipe on the same data: what follows has the same bits as
+    /// if training had never been stopped.
+    After {
+        /// The epochs that were done, from the first on.
+        history: Vec<EpochRecord>,
+        /// What they left.
+        state: TrainingState,
+    },
+}
+
 /// What training tells the one who watches.
 #[derive(Debug)]
 pub enum Event<'a> {
@@ -78,7 +98,7 @@ pub enum Event<'a> {
     },
 }
 
-/// Trains, and tests after each epoch: from `initial` weights, or from those that the seed draws.
+/// Trains, and tests after each epoch. Returns all epochs, those of a [`Start::After`] included.
 ///
 /// Where the recipe holds a validation part out, it is the last of the training images; which
 /// epoch was the best is decided by it alone, never by the test set. Where it has patience,
@@ -93,7 +113,7 @@ pub fn train(
     engine: &mut dyn Engine,
     data: &Data,
     recipe: &Recipe,
-    initial: Option<Vec<f32>>,
+    start: Start,
     watch: &mut (dyn FnMut(Event) -> ControlFlow<()> + Send),
 ) -> Result<Vec<EpochRecord>, TrainingError> {
     let images = data.train.len();
@@ -113,15 +133,19 @@ pub fn train(
     network
         .check_classes(data.train.classes())
         .map_err(unsuited)?;
-    let state = match initial {
-        Some(parameters) => TrainingState::from_parameters(parameters),
-        None => TrainingState::initial(network, recipe.seed),
+    let (mut history, state) = match start {
+        Start::Drawn => (Vec::new(), TrainingState::initial(network, recipe.seed)),
+        Start::Weights(weights) => (Vec::new(), TrainingState::from_parameters(weights)),
+        Start::After { history, state } => (history, state),
     };
     engine.load(&state).map_err(TrainingError::Data)?;
 
-    let mut history: Vec<EpochRecord> = Vec::new();
-    let mut best: Option<(u32, Metrics)> = None;
-    for epoch in 1..=recipe.epochs {
+    let done = history.last().map_or(0, |last| last.epoch);
+    for epoch in done + 1..=recipe.epochs {
+        let waited = history::best(&history).map(|best| epoch - 1 - best.epoch);
+        if waited.is_some_and(|waited| recipe.patience.is_some_and(|most| waited >= most)) {
+            break;
+        }
         let ended = |error| match error {
             EngineError::Stopped => TrainingError::Stopped { epoch },
             source => TrainingError::Epoch { epoch, source },
@@ -158,23 +182,15 @@ pub fn train(
             validation,
             lr,
         };
-        let improved = validation.filter(|now| best.is_none_or(|(_, best)| now.better_than(&best)));
-        if let Some(validation) = improved {
-            best = Some((epoch, validation));
-        }
         history.push(record);
         let event = Event::Epoch {
             record: &record,
             state: &state,
             weights,
-            best: improved.is_some(),
+            best: history::best(&history).is_some_and(|best| best.epoch == epoch),
         };
         if watch(event).is_break() && epoch < recipe.epochs {
             return Err(TrainingError::Stopped { epoch: epoch + 1 });
-        }
-        let waited = best.map_or(0, |(best, _)| epoch - best);
-        if recipe.patience.is_some_and(|patience| waited >= patience) {
-            break;
         }
     }
     Ok(history)

@@ -95,7 +95,7 @@ impl Recipe {
             schedule: self.schedule,
             steps: Steps {
                 per_epoch,
-                total: per_epoch * u64::from(self.epochs),
+                total: per_epoch.saturating_mul(u64::from(self.epochs)),
             },
             clip_norm: self.clip_norm,
             label_smoothing: self.label_smoothing,

@@ -1,21 +1,22 @@
 //! The folder that a run leaves: weights, history, and what it takes to know the run again.
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use thiserror::Error;
 
-use super::history::{self, EpochRecord};
+use super::checkpoint::{Checkpoint, CheckpointError, CheckpointFault};
+use super::history;
 use super::run_record::RunRecord;
 use crate::formats::safetensors::ModelError;
-use crate::formats::write_whole;
-use crate::model::Model;
+use crate::formats::{UNFINISHED, remove, write_whole};
 
 /// Where runs go that are given no folder.
 pub const RUNS: &str = "runs";
 
+const STATE: &str = "state.safetensors";
 const MODEL: &str = "model.safetensors";
 const BEST: &str = "best.safetensors";
 const HISTORY: &str = "history.csv";
@@ -23,8 +24,12 @@ const CURVES_SVG: &str = "curves.svg";
 const CURVES_PNG: &str = "curves.png";
 const RUN: &str = "run.json";
 
-/// All files of a run, the record last.
-const FILES: [&str; 6] = [MODEL, BEST, HISTORY, CURVES_SVG, CURVES_PNG, RUN];
+/// All files of a run, the state first, from which the others can be made again.
+const FILES: [&str; 7] = [STATE, MODEL, BEST, HISTORY, CURVES_SVG, CURVES_PNG, RUN];
+
+/// What the process that writes a folder holds locked. The operating system lets it go when the
+/// process ends, however it ends.
+const LOCK: &str = ".lock";
 
 /// A run's folder that could not be made or written.
 #[derive(Debug, Error)]
@@ -38,8 +43,14 @@ pub enum RunFolderError {
         source: io::Error,
     },
     /// There is a run already.
-    #[error("{}: there is a run in this folder already; --overwrite replaces it", .0.display())]
+    #[error("{}: there is a run in this folder already; --resume goes on with it, --overwrite replaces it", .0.display())]
     Taken(PathBuf),
+    /// Another process is writing there.
+    #[error("{}: another process is training into this folder", .0.display())]
+    Locked(PathBuf),
+    /// There is a run, but nothing to go on from.
+    #[error("{}: there is a run in this folder, but no {STATE} to go on from; --overwrite replaces it", .0.display())]
+    NoState(PathBuf),
     /// `run.json` is none.
     #[error("{}: no record of a run: {source}", path.display())]
     Record {
@@ -51,14 +62,19 @@ pub enum RunFolderError {
     /// The weights could not be written.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// The state could not be read or written.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
 }
 
-/// The folder of one run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The folder of one run. No other process can have it at the same time.
+#[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
     /// An older run is still in it, whole, until the new one has weights.
     old_run: bool,
+    /// Locked as long as this lives.
+    _lock: File,
 }
 
 impl RunFolder {
@@ -81,12 +97,7 @@ impl RunFolder {
             number = number.saturating_add(1);
             let path = runs.join(number.to_string());
             match fs::create_dir(&path) {
-                Ok(()) => {
-                    return Ok(Self {
-                        path,
-                        old_run: false,
-                    });
-                }
+                Ok(()) => return Self::locked(&path),
                 // Another run was faster.
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists && number < u64::MAX => {}
                 Err(e) => return Err(error(&path, e)),
@@ -98,21 +109,73 @@ impl RunFolder {
     /// and not before the new one has weights.
     ///
     /// # Errors
-    /// If there is a run, or the folder cannot be made.
+    /// If there is a run, if another process has the folder, or if it cannot be made.
     pub fn at(path: &Path, overwrite: bool) -> Result<Self, RunFolderError> {
-        fs::create_dir_all(path).map_err(|source| RunFolderError::Io {
+        let mut folder = Self::locked(path)?;
+        folder.old_run = folder.has_any(&FILES);
+        if folder.old_run && !overwrite {
+            return Err(RunFolderError::Taken(path.to_owned()));
+        }
+        Ok(folder)
+    }
+
+    /// Makes or takes the folder at `path`, with what its run left to go on from; nothing, if it
+    /// had not done its first epoch.
+    ///
+    /// # Errors
+    /// If the state cannot be read, or there are weights without one; else as [`RunFolder::at`].
+    pub fn resume(path: &Path) -> Result<(Self, Option<Checkpoint>), RunFolderError> {
+        let folder = Self::locked(path)?;
+        let state = path.join(STATE);
+        if fs::symlink_metadata(&state).is_ok() {
+            let checkpoint = Checkpoint::open(&state)?;
+            return Ok((folder, Some(checkpoint)));
+        }
+        match folder.has_any(&[MODEL, BEST, HISTORY]) {
+            true => Err(RunFolderError::NoState(path.to_owned())),
+            false => Ok((folder, None)),
+        }
+    }
+
+    /// Makes or takes the folder at `path`, whatever is there, for this process alone. What a
+    /// process that was killed had not finished writing goes away.
+    fn locked(path: &Path) -> Result<Self, RunFolderError> {
+        let error = |path: &Path, source| RunFolderError::Io {
             path: path.to_owned(),
             source,
-        })?;
-        let there = |name: &&str| fs::symlink_metadata(path.join(name)).is_ok();
-        let old_run = FILES.iter().any(there);
-        if old_run && !overwrite {
-            return Err(RunFolderError::Taken(path.to_owned()));
+        };
+        fs::create_dir_all(path).map_err(|e| error(path, e))?;
+        let place = path.join(LOCK);
+        let mut options = File::options();
+        let lock = options
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&place);
+        let lock = lock.map_err(|e| error(&place, e))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(RunFolderError::Locked(path.to_owned())),
+            // Some file systems of networks have no locks; they should not keep one from training.
+            Err(TryLockError::Error(e)) if e.kind() == io::ErrorKind::Unsupported => {}
+            Err(TryLockError::Error(e)) => return Err(error(&place, e)),
+        }
+        for entry in fs::read_dir(path).map_err(|e| error(path, e))?.flatten() {
+            if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+                remove(&entry.path()).map_err(|e| error(&entry.path(), e))?;
+            }
         }
         Ok(Self {
             path: path.to_owned(),
-            old_run,
+            old_run: false,
+            _lock: lock,
         })
+    }
+
+    /// Whether any of these is there.
+    fn has_any(&self, names: &[&str]) -> bool {
+        let there = |name: &&str| fs::symlink_metadata(self.path.join(name)).is_ok();
+        names.iter().any(there)
     }
 
     /// Where it is.
@@ -136,32 +199,42 @@ impl RunFolder {
         FILES.into_iter().filter(there).collect()
     }
 
-    /// Writes the weights and the history, each whole or not at all; the weights as the best,
-    /// too, if they are. Of an older run that was to be replaced nothing is left.
+    /// Writes what an epoch left, each file whole or not at all: the state first, which is enough
+    /// to make the others again, then the weights, the best ones where a validation part judges,
+    /// and the history. Of an older run that was to be replaced nothing is left.
     ///
     /// # Errors
     /// Naming the file that could not be written or removed.
-    pub fn save_epoch(
-        &mut self,
-        model: &Model,
-        best: bool,
-        history: &[EpochRecord],
-    ) -> Result<(), RunFolderError> {
-        model.save(&self.model())?;
+    pub fn save_epoch(&mut self, checkpoint: &Checkpoint) -> Result<(), RunFolderError> {
+        let state = self.path.join(STATE);
+        checkpoint.save(&state)?;
+        // What an older run alone had would be taken for this one's.
         if std::mem::take(&mut self.old_run) {
-            for path in FILES[1..].iter().map(|name| self.path.join(name)) {
-                match fs::remove_file(&path) {
-                    Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                        return Err(RunFolderError::Io { path, source });
-                    }
-                    _ => {}
-                }
+            // The weights are replaced, not removed: somebody may be reading them.
+            for path in FILES[2..].iter().map(|name| self.path.join(name)) {
+                remove(&path).map_err(|source| RunFolderError::Io { path, source })?;
             }
         }
-        if best {
-            model.save(&self.path.join(BEST))?;
+        let unfit = |fault: CheckpointFault| CheckpointError {
+            file: state.display().to_string(),
+            fault,
+        };
+        let rule = checkpoint.record.recipe.rule(1);
+        let weights = rule.weights(&checkpoint.state).to_vec();
+        checkpoint
+            .model(weights)
+            .map_err(unfit)?
+            .save(&self.model())?;
+        let best = self.path.join(BEST);
+        match &checkpoint.best {
+            Some(weights) => checkpoint
+                .model(weights.clone())
+                .map_err(unfit)?
+                .save(&best)?,
+            // A run that replaced another, and was killed then, left the other's.
+            None => remove(&best).map_err(|source| RunFolderError::Io { path: best, source })?,
         }
-        self.write(HISTORY, history::csv(history).as_bytes())
+        self.write(HISTORY, history::csv(&checkpoint.history).as_bytes())
     }
 
     /// Writes the curves of the history as pictures.
@@ -210,6 +283,16 @@ impl RunFolder {
     }
 }
 
+/// The newest run under `runs`, whether it has weights or not, if there is one.
+pub fn newest(runs: &Path) -> Option<PathBuf> {
+    let folders = fs::read_dir(runs).ok()?.filter_map(|entry| {
+        let path = entry.ok()?.path();
+        let written = fs::metadata(path.join(RUN)).ok()?.modified().ok()?;
+        Some((written, path))
+    });
+    folders.max().map(|(_, path)| path)
+}
+
 /// The weights of the newest run under `runs`, if there is one.
 pub fn newest_model(runs: &Path) -> Option<PathBuf> {
     let models = fs::read_dir(runs).ok()?.filter_map(|entry| {
@@ -218,4 +301,169 @@ pub fn newest_model(runs: &Path) -> Option<PathBuf> {
         Some((written, path))
     });
     models.max().map(|(_, path)| path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engines::Metrics;
+    use crate::formats::faults::fail_after;
+    use crate::optimisers::TrainingState;
+    use crate::training::{EpochRecord, Recipe};
+    use serde_json::json;
+
+    /// A run of a network with 10 parameters, whose numbers are all `epoch`, at the end of it.
+    fn after(epoch: u32, validation: usize) -> Checkpoint {
+        let recipe = Recipe {
+            validation,
+            ..Recipe::default()
+        };
+        let record = json!({
+            "longhand": "0", "command": [], "status": "running", "started": "",
+            "machine": {"cpu": "", "engine": "lanes", "threads": 1},
+            "data": {
+                "name": "none", "train_images": 64 + validation, "test_images": 1, "classes": 2,
+                "mean": [0.0], "deviation": [1.0], "files": [],
+            },
+            "network": "input 1x2x2, flatten, linear 2", "parameters": 10, "recipe": recipe,
+        });
+        let vector = || vec![epoch as f32; 10];
+        let judged = Metrics {
+            loss_sum: 1.0 / f64::from(epoch),
+            correct: 1,
+            examples: 1,
+        };
+        Checkpoint {
+            record: serde_json::from_value(record).unwrap(),
+            history: (1..=epoch)
+                .map(|epoch| EpochRecord {
+                    epoch,
+                    seconds: 0.1,
+                    train: judged,
+                    test: judged,
+                    validation: (validation > 0).then_some(judged),
+                    lr: 0.01,
+                })
+                .collect(),
+            state: TrainingState {
+                first_moment: vector(),
+                second_moment: vector(),
+                average: vector(),
+                parameters: vector(),
+                steps: 2 * u64::from(epoch),
+            },
+            best: (validation > 0).then(vector),
+        }
+    }
+
+    fn names(path: &Path) -> Vec<String> {
+        let entries = fs::read_dir(path).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<_> = names.filter(|name| name != LOCK).collect();
+        names.sort();
+        names
+    }
+
+    /// Saves `next` where `first` was, and lets the operations on files fail, all from the first
+    /// on, then all from the second on, and so on.
+    fn whatever_fails(first: &Checkpoint, next: &Checkpoint, overwrite: bool) {
+        for count in 0.. {
+            let place = tempfile::tempdir().unwrap();
+            let path = place.path().join("run");
+            let mut folder = RunFolder::at(&path, false).unwrap();
+            folder.save_epoch(first).unwrap();
+            if overwrite {
+                drop(folder);
+                folder = RunFolder::at(&path, true).unwrap();
+            }
+            fail_after(count);
+            let saved = folder.save_epoch(next);
+            fail_after(usize::MAX);
+            drop(folder);
+
+            assert!(names(&path).iter().all(|name| !name.starts_with('.')));
+            crate::model::Model::open(&path.join(MODEL), None).unwrap();
+            let (mut folder, left) = RunFolder::resume(&path).unwrap();
+            let left = left.unwrap();
+            assert!(left == *first || left == *next, "{count}: {left:?}");
+            // What the state is of is made again.
+            folder.save_epoch(&left).unwrap();
+            let model = crate::model::Model::open(&path.join(MODEL), None).unwrap();
+            assert_eq!(model.parameters, left.state.parameters);
+            assert_eq!(path.join(BEST).is_file(), left.best.is_some());
+            if let Ok(()) = saved {
+                assert!(count > 10, "only {count} operations were seen");
+                assert!(left == *next);
+                return;
+            }
+        }
+    }
+
+    #[test]
+    fn whatever_fails_there_is_a_whole_checkpoint() {
+        whatever_fails(&after(1, 0), &after(2, 0), false);
+        whatever_fails(&after(1, 8), &after(2, 8), false);
+        whatever_fails(&after(3, 8), &after(1, 0), true);
+        whatever_fails(&after(3, 0), &after(1, 8), true);
+    }
+
+    #[test]
+    fn a_folder_belongs_to_one_at_a_time() {
+        let place = tempfile::tempdir().unwrap();
+        let held = RunFolder::at(place.path(), false).unwrap();
+        for second in [
+            RunFolder::at(place.path(), false).err(),
+            RunFolder::at(place.path(), true).err(),
+            RunFolder::resume(place.path()).err(),
+        ] {
+            assert!(
+                matches!(second, Some(RunFolderError::Locked(_))),
+                "{second:?}"
+            );
+        }
+        drop(held);
+        RunFolder::at(place.path(), false).unwrap();
+    }
+
+    #[test]
+    fn what_was_not_finished_goes_away() {
+        let place = tempfile::tempdir().unwrap();
+        fs::write(place.path().join(".unfinished-x1"), "half").unwrap();
+        fs::write(place.path().join("mine"), "whole").unwrap();
+        RunFolder::at(place.path(), false).unwrap();
+        assert_eq!(names(place.path()), ["mine"]);
+    }
+
+    #[test]
+    fn a_checkpoint_is_read_as_it_was_written() {
+        for checkpoint in [after(2, 0), after(5, 8)] {
+            let bytes = checkpoint.encode().unwrap();
+            assert_eq!(Checkpoint::decode(&bytes).unwrap(), checkpoint);
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_that_contradicts_itself_is_refused() {
+        let refused = |change: &dyn Fn(&mut Checkpoint), word: &str| {
+            let mut checkpoint = after(2, 8);
+            change(&mut checkpoint);
+            let error = Checkpoint::decode(&checkpoint.encode().unwrap()).unwrap_err();
+            assert!(error.to_string().contains(word), "{error}");
+        };
+        refused(&|c| c.history.clear(), "history");
+        refused(&|c| c.history[1].epoch = 3, "history");
+        refused(&|c| c.record.recipe.epochs = 1, "history");
+        refused(&|c| c.history[0].validation = None, "validation");
+        refused(&|c| c.record.recipe.validation = 0, "validation");
+        refused(&|c| c.state.steps = 5, "5 steps");
+        refused(&|c| c.record.data.train_images = usize::MAX, "4 steps");
+        refused(&|c| c.state.average[3] = f32::NAN, "average");
+        refused(&|c| c.state.second_moment.push(0.0), "second_moment");
+        refused(&|c| c.best = None, "best");
+        refused(
+            &|c| c.record.network = "input 1x2x2, flatten".into(),
+            "not 0 numbers",
+        );
+        refused(&|c| c.record.network = "linear".into(), "record");
+    }
 }

@@ -17,6 +17,9 @@ pub struct RunRecord {
     pub status: Status,
     /// When it began, in UTC.
     pub started: String,
+    /// How it went on after it was stopped.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resumed: Vec<Resumed>,
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<String>,
@@ -53,6 +56,17 @@ pub enum Status {
     Interrupted,
     /// Stopped by an error.
     Failed,
+}
+
+/// That a run which was stopped went on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resumed {
+    /// When, in UTC.
+    pub at: String,
+    /// Behind which epoch.
+    pub after_epoch: u32,
+    /// The words of the command line.
+    pub command: Vec<String>,
 }
 
 /// What computed a run.
@@ -109,7 +123,7 @@ pub struct Seconds {
     pub start_to_first_step: Option<f64>,
     /// Training alone, over all epochs.
     pub training: f64,
-    /// From the program's start to the end of the run.
+    /// From the program's start to the end of the run; for a run that was resumed, its last part.
     pub total: f64,
 }
 

@@ -24,12 +24,14 @@ pub const COLUMNS: [&str; 7] = [
     "lr",
 ];
 
-pub const RUN_FILES: [&str; 5] = [
+pub const RUN_FILES: [&str; 7] = [
+    ".lock",
     "curves.png",
     "curves.svg",
     "history.csv",
     "model.safetensors",
     "run.json",
+    "state.safetensors",
 ];
 
 pub const FILES: [&str; 4] = [

@@ -1,6 +1,7 @@
 //! `longhand train`: trains a network, shows it, and writes a run's folder.
 
 mod recipe;
+mod resume;
 
 use std::io;
 use std::ops::ControlFlow;
@@ -21,11 +22,13 @@ use longhand::formats::safetensors::ModelFault;
 use longhand::model::Model;
 use longhand::network::initialisation::transferred_parameters;
 use longhand::network::{Description, LayerText, Network};
-use longhand::optimisers::StepRule;
+use longhand::optimisers::{StepRule, TrainingState};
 use longhand::training::run_record::{
     DataRecord, InitRecord, Machine, RunRecord, RunResult, Seconds, Status,
 };
-use longhand::training::{EpochRecord, Event, Recipe, RunFolder, TrainingError, run_folder, train};
+use longhand::training::{
+    Checkpoint, EpochRecord, Event, Recipe, RunFolder, Start, TrainingError, run_folder, train,
+};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -52,8 +55,13 @@ pub struct Args {
     /// The run's folder [default: the next free runs/N]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Go on with the run in --out that was stopped [default: the newest run under runs/]; where
+    /// there is none, begin. Settings must be as they were, but for --threads, --engine and, with
+    /// a constant rate, more --epochs
+    #[arg(long)]
+    resume: bool,
     /// Replace the run that is in --out
-    #[arg(long, requires = "out")]
+    #[arg(long, requires = "out", conflicts_with = "resume")]
     overwrite: bool,
     /// Draw the curves in the terminal as the epochs come
     #[arg(long, conflicts_with = "quiet")]
@@ -85,9 +93,17 @@ pub fn run(args: &Args, started: Instant) -> Result<(), Failure> {
         Some(folder) => Some(RunFolder::record(folder)?),
         None => None,
     };
-    let base = match (&like, &args.recipe) {
-        (Some(run), _) => run.recipe,
-        (None, Some(name)) => Recipe::named(name).unwrap_or_default(),
+    let (folder, stored) = match args.resume {
+        true => resume::find(args)?,
+        false => (None, None),
+    };
+    // What is not asked for is as in this run.
+    let before = like
+        .as_ref()
+        .or(stored.as_ref().map(|stored| &stored.record));
+    let base = match (before, &args.recipe) {
+        (_, Some(name)) => Recipe::named(name).unwrap_or_default(),
+        (Some(run), None) => run.recipe,
         (None, None) => Recipe::default(),
     };
     let recipe = args.settings.over(base)?;
@@ -98,7 +114,7 @@ pub fn run(args: &Args, started: Instant) -> Result<(), Failure> {
         }
     })?;
 
-    let source = match &like {
+    let source = match before {
         Some(run) => args.data.or(&run.data),
         None => args.data.clone(),
     };
@@ -107,14 +123,14 @@ pub fn run(args: &Args, started: Instant) -> Result<(), Failure> {
         check_same_data(&data, run)?;
     }
     let init = Init::open(args, like.as_ref())?;
-    let description = description(args, like.as_ref(), init.as_ref(), &data)?;
+    let description = description(args, before, init.as_ref(), &data)?;
     let network = Network::new(&description, Some(data.train.images().shape()))?;
     network.check_classes(data.train.classes())?;
     let initial = match &init {
         Some(init) => Some(init.transfer(&network, recipe.seed)?),
         None => None,
     };
-    let recorded = like.as_ref().map(|run| run.machine.engine.as_str());
+    let recorded = before.map(|run| run.machine.engine.as_str());
     let mut engine = args.engine.open_or(
         recorded
             .and_then(EngineKind::named)
@@ -122,51 +138,62 @@ pub fn run(args: &Args, started: Instant) -> Result<(), Failure> {
         network.clone(),
         data.normalisation.clone(),
     )?;
-    let folder = match &args.out {
-        Some(path) => RunFolder::at(path, args.overwrite)?,
-        None => RunFolder::next(Path::new(run_folder::RUNS))?,
+    let (weights, init) = initial.unzip();
+    let record = record(&source, &data, &network, engine.as_ref(), recipe, init);
+    let checkpoint = match stored {
+        Some(stored) => resume::go_on(stored, record)?,
+        None => Checkpoint {
+            record,
+            history: Vec::new(),
+            state: TrainingState::from_parameters(Vec::new()),
+            best: None,
+        },
+    };
+    let start = match (&checkpoint.history[..], weights) {
+        ([], Some(weights)) => Start::Weights(weights),
+        ([], None) => Start::Drawn,
+        (history, _) => Start::After {
+            history: history.to_vec(),
+            state: checkpoint.state.clone(),
+        },
+    };
+    let folder = match (folder, &args.out) {
+        (Some(folder), _) => folder,
+        (None, Some(path)) => RunFolder::at(path, args.overwrite)?,
+        (None, None) => RunFolder::next(Path::new(run_folder::RUNS))?,
     };
 
-    let (weights, init) = initial.unzip();
     let examples = data.train.len().saturating_sub(recipe.validation);
     let mut run = Run {
         args,
         started,
         bar: Bar::new(recipe.epochs, !args.quiet),
-        record: record(&source, &data, &network, engine.as_ref(), recipe, init),
-        model: Model {
-            network,
-            normalisation: data.normalisation.clone(),
-            parameters: Vec::new(),
-            trained_on: data.name.clone(),
-        },
+        checkpoint,
         folder,
         like,
         rule: recipe.rule(examples),
         drawn: started,
         first_step: None,
-        history: Vec::new(),
-        best: None,
         failure: None,
     };
     run.begin()?;
-    let result = train(engine.as_mut(), &data, &recipe, weights, &mut |event| {
+    let result = train(engine.as_mut(), &data, &recipe, start, &mut |event| {
         run.watch(&event)
     });
     run.bar.clear();
     run.end(result)
 }
 
-/// The network's layers: as asked for, as in the run to repeat, as in the first weights, or the
+/// The network's layers: as asked for, as in the run `before`, as in the first weights, or the
 /// default; a preset's and the first weights' last layer with one output a class.
 fn description(
     args: &Args,
-    like: Option<&RunRecord>,
+    before: Option<&RunRecord>,
     init: Option<&Init>,
     data: &Data,
 ) -> Result<Description, Failure> {
     let classes = data.train.classes();
-    match (&args.network, like, init) {
+    match (&args.network, before, init) {
         (None, Some(run), _) => Ok(run.network.parse()?),
         (None, None, Some(init)) => {
             let mut description = init.model.network.description().clone();
@@ -280,6 +307,7 @@ fn record(
             .collect(),
         status: Status::Running,
         started: jiff::Timestamp::now().to_string(),
+        resumed: Vec::new(),
         ended: None,
         machine: Machine {
             cpu: devices::cpu_name(),
@@ -311,11 +339,9 @@ struct Run<'a> {
     args: &'a Args,
     started: Instant,
     bar: Bar,
-    /// The weights of the last epoch.
-    model: Model,
+    /// The run at the end of its last epoch, with `run.json`.
+    checkpoint: Checkpoint,
     folder: RunFolder,
-    /// `run.json`.
-    record: RunRecord,
     /// The run that is being repeated.
     like: Option<RunRecord>,
     /// What every step does, which knows the learning rates.
@@ -324,24 +350,24 @@ struct Run<'a> {
     drawn: Instant,
     /// Seconds from the program's start to the end of the first step.
     first_step: Option<f64>,
-    history: Vec<EpochRecord>,
-    /// The best epoch by its validation.
-    best: Option<EpochRecord>,
     /// Why `watch` stopped training, if not for Ctrl-C.
     failure: Option<Failure>,
 }
 
 impl Run<'_> {
     /// Writes `run.json` before anything is computed, so that a folder that cannot be written is
-    /// known at once.
-    fn begin(&self) -> Result<(), Failure> {
+    /// known at once; and what was stopped, perhaps in the midst of writing, is written again.
+    fn begin(&mut self) -> Result<(), Failure> {
         let RunRecord {
             data,
             machine,
             recipe,
             init,
+            network,
+            parameters,
             ..
-        } = &self.record;
+        } = &self.checkpoint.record;
+        let done = self.checkpoint.history.len();
         if !self.args.quiet {
             let held_out = match recipe.validation {
                 0 => String::new(),
@@ -354,7 +380,7 @@ impl Run<'_> {
                 grouped(data.test_images as u64),
                 data.classes
             ));
-            note(format_args!("network: {}", self.model.network));
+            note(format_args!("network: {network}"));
             if let Some(init) = init {
                 let drawn = match &init.drawn[..] {
                     [] => String::new(),
@@ -368,11 +394,22 @@ impl Run<'_> {
             };
             note(format_args!(
                 "{} parameters, engine {}, {threads}",
-                grouped(self.record.parameters as u64),
+                grouped(*parameters as u64),
                 machine.engine,
             ));
+            if done > 0 {
+                note(format_args!(
+                    "{}: going on after epoch {done} of {}",
+                    self.folder.path().display(),
+                    recipe.epochs
+                ));
+            }
         }
-        Ok(self.folder.save_run(&self.record)?)
+        self.folder.save_run(&self.checkpoint.record)?;
+        if done > 0 {
+            self.folder.save_epoch(&self.checkpoint)?;
+        }
+        Ok(())
     }
 
     /// Shows and saves what training says, and stops it if that fails or Ctrl-C was pressed.
@@ -385,16 +422,17 @@ impl Run<'_> {
             }
             Event::Epoch {
                 record,
+                state,
                 weights,
                 best,
-                ..
             } => {
-                self.history.push(**record);
-                self.model.parameters = weights.to_vec();
+                let checkpoint = &mut self.checkpoint;
+                checkpoint.history.push(**record);
+                checkpoint.state.clone_from(state);
                 if *best {
-                    self.best = Some(**record);
+                    checkpoint.best = Some(weights.to_vec());
                 }
-                if let Err(failure) = self.epoch(record, *best) {
+                if let Err(failure) = self.epoch(record) {
                     self.failure = Some(failure);
                     return ControlFlow::Break(());
                 }
@@ -407,11 +445,11 @@ impl Run<'_> {
         }
     }
 
-    fn epoch(&mut self, record: &EpochRecord, best: bool) -> Result<(), Failure> {
-        self.folder.save_epoch(&self.model, best, &self.history)?;
-        if self.history.len() == 1 {
+    fn epoch(&mut self, record: &EpochRecord) -> Result<(), Failure> {
+        self.folder.save_epoch(&self.checkpoint)?;
+        if self.checkpoint.history.len() == 1 {
             // An older run that was in the folder is gone only now.
-            self.folder.save_run(&self.record)?;
+            self.folder.save_run(&self.checkpoint.record)?;
         }
         if self.drawn.elapsed() >= CURVES_EVERY {
             self.draw_curves()?;
@@ -438,7 +476,7 @@ impl Run<'_> {
             let text = format!(
                 "epoch {}/{}  {}{:.2} s, {} images/s",
                 record.epoch,
-                self.record.recipe.epochs,
+                self.checkpoint.record.recipe.epochs,
                 judged.collect::<String>(),
                 record.seconds,
                 grouped(rate as u64),
@@ -450,7 +488,11 @@ impl Run<'_> {
 
     /// Writes the history as pictures.
     fn draw_curves(&mut self) -> Result<(), Failure> {
-        let done = self.history.last().map_or(0, |last| u64::from(last.epoch));
+        let done = self
+            .checkpoint
+            .history
+            .last()
+            .map_or(0, |last| u64::from(last.epoch));
         let per_epoch = self.rule.steps.per_epoch;
         let rates: Vec<[f64; 2]> = (0..RATES)
             .map(|index| {
@@ -459,7 +501,7 @@ impl Run<'_> {
                 [epochs, self.rule.lr(step)]
             })
             .collect();
-        let picture = curves(&self.history, &rates)?;
+        let picture = curves(&self.checkpoint.history, &rates)?;
         self.folder.save_curves(&picture.svg, &picture.png)?;
         self.drawn = Instant::now();
         Ok(())
@@ -468,8 +510,13 @@ impl Run<'_> {
     /// The history as lines of text, as wide as the terminal.
     fn plot(&self) -> String {
         let width = terminal_width(io::stderr());
-        let epochs = self.record.recipe.epochs;
-        plot(&self.history, epochs, width.saturating_sub(1), may_draw())
+        let epochs = self.checkpoint.record.recipe.epochs;
+        plot(
+            &self.checkpoint.history,
+            epochs,
+            width.saturating_sub(1),
+            may_draw(),
+        )
     }
 
     /// Completes `run.json` and says how training ended.
@@ -486,31 +533,36 @@ impl Run<'_> {
                 Some((Status::Failed, Failure::Failed(message.into())))
             }
         };
-        let drawn = match self.history.is_empty() {
+        let drawn = match self.checkpoint.history.is_empty() {
             true => Ok(()),
             false => self.draw_curves(),
         };
-        if self.args.plot && !self.history.is_empty() {
+        if self.args.plot && !self.checkpoint.history.is_empty() {
             note(format_args!("{}", self.plot()));
         }
         let seconds = Seconds {
             start_to_first_step: self.first_step,
-            training: self.history.iter().map(|record| record.seconds).sum(),
+            training: self
+                .checkpoint
+                .history
+                .iter()
+                .map(|record| record.seconds)
+                .sum(),
             total: self.started.elapsed().as_secs_f64(),
         };
-        let hash = digest::sha256(&self.model.parameters);
-        self.record.status = failure
+        let hash = digest::sha256(self.rule.weights(&self.checkpoint.state));
+        self.checkpoint.record.status = failure
             .as_ref()
             .map_or(Status::Finished, |(status, _)| *status);
-        self.record.ended = Some(jiff::Timestamp::now().to_string());
-        self.record.seconds = Some(seconds);
-        let last = self.history.last().copied();
-        self.record.result = last.map(|last| RunResult {
+        self.checkpoint.record.ended = Some(jiff::Timestamp::now().to_string());
+        self.checkpoint.record.seconds = Some(seconds);
+        let last = self.checkpoint.history.last().copied();
+        self.checkpoint.record.result = last.map(|last| RunResult {
             last: last.row(),
             weights_sha256: hash.clone(),
-            best: self.best.map(|best| best.row()),
+            best: self.checkpoint.best_epoch().map(EpochRecord::row),
         });
-        let written = self.folder.save_run(&self.record);
+        let written = self.folder.save_run(&self.checkpoint.record);
         if let Some((_, failure)) = failure {
             return Err(failure);
         }
@@ -523,8 +575,10 @@ impl Run<'_> {
     }
 
     fn say_result(&self, last: &EpochRecord, hash: &str, seconds: Seconds) -> Result<(), Failure> {
-        let epochs = self.record.recipe.epochs;
-        if let (Some(patience), true) = (self.record.recipe.patience, last.epoch < epochs) {
+        let epochs = self.checkpoint.record.recipe.epochs;
+        if let (Some(patience), true) =
+            (self.checkpoint.record.recipe.patience, last.epoch < epochs)
+        {
             line(format_args!(
                 "stopped after epoch {} of {epochs}: no better validation in {patience}",
                 last.epoch
@@ -538,7 +592,7 @@ impl Run<'_> {
             seconds.training,
             seconds.total,
         ))?;
-        if let Some(best) = &self.best
+        if let Some(best) = self.checkpoint.best_epoch()
             && let Some(validation) = best.validation
         {
             line(format_args!(
@@ -576,7 +630,7 @@ impl Run<'_> {
         let Some(result) = &like.result else {
             return Ok(());
         };
-        if what(like) != what(&self.record) || like.status != Status::Finished {
+        if what(like) != what(&self.checkpoint.record) || like.status != Status::Finished {
             return Ok(());
         }
         let folder = folder.display();
@@ -593,11 +647,12 @@ impl Run<'_> {
 
     /// What is left of a run that did not end.
     fn kept(&self) -> String {
-        match self.history.last() {
+        match self.checkpoint.history.last() {
             Some(last) => format!(
-                "the weights after epoch {} are in {}",
+                "the weights after epoch {} are in {}; --out {} --resume goes on from there",
                 last.epoch,
-                self.folder.model().display()
+                self.folder.model().display(),
+                self.folder.path().display()
             ),
             None if self.folder.has_old_run() => format!(
                 "no epoch was done; the run that was in {} is still there",

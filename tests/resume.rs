@@ -1,0 +1,362 @@
+//! `longhand train --resume`: a run that was stopped, however it was, goes on as if it had not been.
+
+mod place;
+
+use std::fs;
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use longhand::model::Model;
+use longhand::training::Checkpoint;
+use place::{NETWORK, Place, TRAIN, hash, names, stderr, stdout};
+
+impl Place {
+    /// Starts the program, to be killed.
+    fn start(&self, line: &str) -> Child {
+        let mut process = self.process(line);
+        process.stdout(Stdio::null()).stderr(Stdio::null());
+        process.spawn().unwrap()
+    }
+
+    /// Kills the program when its run in `folder` has a state.
+    fn stop_after_an_epoch(&self, line: &str, folder: &str) {
+        let mut child = self.start(line);
+        let state = self.path(folder).join("state.safetensors");
+        while !state.exists() {
+            assert!(child.try_wait().unwrap().is_none(), "training has ended");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    fn checkpoint(&self, folder: &str) -> Checkpoint {
+        Checkpoint::open(&self.path(folder).join("state.safetensors")).unwrap()
+    }
+
+    /// What two runs must have in common, if one is as good as the other.
+    fn same(&self, folder: &str, other: &str) {
+        let without_seconds = |folder: &str| {
+            let mut checkpoint = self.checkpoint(folder);
+            checkpoint.history.iter_mut().for_each(|r| r.seconds = 0.0);
+            (checkpoint.history, checkpoint.state, checkpoint.best)
+        };
+        assert!(without_seconds(folder) == without_seconds(other));
+        for model in ["model.safetensors", "best.safetensors"] {
+            let read = |folder: &str| fs::read(self.path(folder).join(model)).ok();
+            assert!(read(folder) == read(other), "{model}");
+        }
+        let csv = |folder: &str| {
+            let csv = fs::read_to_string(self.path(folder).join("history.csv")).unwrap();
+            let cut = |line: &str| {
+                let mut cells: Vec<String> = line.split(',').map(str::to_owned).collect();
+                cells.remove(1);
+                cells
+            };
+            csv.lines().map(cut).collect::<Vec<_>>()
+        };
+        assert_eq!(csv(folder), csv(other));
+        assert_eq!(names(&self.path(folder)), names(&self.path(other)));
+        for folder in [folder, other] {
+            assert_eq!(self.run(folder)["status"], "finished");
+        }
+    }
+}
+
+/// Kills a run so often, each time after another while; then lets it end, and holds it against
+/// one that nobody killed.
+fn killed(times: u64, network: &str, flags: &str) {
+    let place = Place::new();
+    fs::write(place.path("net"), network).unwrap();
+    place.succeeds(&format!("{TRAIN} {flags} --out whole"));
+    let line = format!("{TRAIN} {flags} --out run --resume");
+    let mut epochs = 0;
+    let mut cut = 0;
+    for kill in 0..times {
+        let mut child = place.start(&line);
+        // From before the first file to behind several epochs, in no order.
+        std::thread::sleep(Duration::from_micros(kill * 7_919 % 61 * 1_000));
+        child.kill().unwrap();
+        child.wait().unwrap();
+
+        let state = place.path("run/state.safetensors");
+        if !state.exists() {
+            assert_eq!(epochs, 0, "the checkpoint is gone");
+            continue;
+        }
+        let done = Checkpoint::open(&state).unwrap().history.len();
+        assert!(done >= epochs, "epochs are gone");
+        cut += usize::from(done > epochs);
+        epochs = done;
+        for model in ["model.safetensors", "best.safetensors"] {
+            let model = place.path("run").join(model);
+            if model.exists() {
+                Model::open(&model, None).unwrap();
+            }
+        }
+    }
+    place.succeeds(&line);
+    place.same("run", "whole");
+    eprintln!("{cut} of {times} kills came behind an epoch, after {epochs} epochs");
+    // On a machine that is too slow the test would prove nothing.
+    assert!(cut > 0, "no kill came behind an epoch");
+}
+
+#[test]
+fn a_run_that_was_killed_forty_times_ends_with_the_same_bits() {
+    killed(40, NETWORK, "--epochs 500 --lr 0.02");
+}
+
+#[test]
+fn all_that_a_run_can_have_is_taken_up_again() {
+    killed(
+        10,
+        "conv2d 2 3, relu, flatten, dropout 0.3, linear 4",
+        "--epochs 100 --optimizer adamw --schedule one-cycle --average 0.9 --validation 40 \
+         --clip-norm 1 --label-smoothing 0.1",
+    );
+}
+
+#[test]
+fn threads_may_differ_and_epochs_may_be_more() {
+    let place = Place::new();
+    let whole = place.train_as("--epochs 5 --out whole");
+    place.train_as("--epochs 2 --out run --threads 1");
+    let assert = place.succeeds("train --out run --resume --epochs 5 --threads 3");
+    assert_eq!(hash(&assert), whole);
+    let said = stderr(&assert);
+    assert!(said.contains("run: going on after epoch 2 of 5"), "{said}");
+    assert!(!stdout(&assert).contains("epoch 2/5"));
+    place.same("run", "whole");
+    let run = place.run("run");
+    assert_eq!(run["resumed"][0]["after_epoch"], 2);
+    assert_eq!(run["recipe"]["epochs"], 5);
+}
+
+#[test]
+fn a_finished_run_is_done_at_once_and_its_files_are_made_again() {
+    let place = Place::new();
+    let whole = place.train_as("--epochs 2 --validation 40 --out run");
+    let model = place.model("run");
+    for name in [
+        "model.safetensors",
+        "best.safetensors",
+        "history.csv",
+        "run.json",
+    ] {
+        fs::remove_file(place.path("run").join(name)).unwrap();
+    }
+    let assert = place.succeeds("train --out run --resume");
+    assert_eq!(hash(&assert), whole);
+    assert!(!stdout(&assert).contains("epoch 2/2"));
+    assert!(place.model("run") == model);
+    assert!(place.path("run/best.safetensors").exists());
+    let run = place.run("run");
+    assert_eq!(
+        (&run["status"], run.get("resumed")),
+        (&"finished".into(), None)
+    );
+}
+
+#[test]
+fn where_there_is_no_run_it_begins() {
+    let place = Place::new();
+    let whole = place.train_as("--out whole");
+    assert_eq!(place.train_as("--out run --resume"), whole);
+    place.same("run", "whole");
+    // Without a folder: the next one, and from then on the newest.
+    assert_eq!(place.train_as("--resume --epochs 1").len(), 64);
+    let assert = place.succeeds("train --resume --epochs 5");
+    assert_eq!(hash(&assert), whole);
+    assert!(stderr(&assert).contains("runs/1: going on after epoch 1 of 5"));
+    place.same("runs/1", "whole");
+    assert!(!place.path("runs/2").exists());
+}
+
+#[test]
+fn what_differs_is_named_and_nothing_is_touched() {
+    let place = Place::new();
+    place.train_as("--epochs 2 --out run");
+    place.write_data("more", "");
+    let labels = place.path("more/t10k-labels-idx1-ubyte");
+    let mut bytes = fs::read(&labels).unwrap();
+    bytes[20] ^= 1;
+    fs::write(&labels, bytes).unwrap();
+    place.train_as("--epochs 1 --seed 3 --out other");
+    let before = place.checkpoint("run");
+    for (flags, words) in [
+        ("--lr 0.5", &["optimiser.sgd.lr is 0.01, now 0.5"][..]),
+        (
+            "--seed 1 --batch-size 8",
+            &["seed is 0, now 1", "batch_size is 32, now 8"],
+        ),
+        (
+            "--optimizer adam",
+            &["sgd.lr is 0.01, now none", "adam.beta1 is none, now 0.9"],
+        ),
+        ("--epochs 1", &["epochs is 2, now 1"]),
+        (
+            "--schedule cosine",
+            &["schedule is \"constant\", now \"cosine\""],
+        ),
+        ("--clip-norm 2", &["clip_norm is none, now 2"]),
+        ("--recipe one-cycle", &["average is none, now 0.998"]),
+        (
+            "--network mlp",
+            &[
+                "its network is input 1x8x8, conv2d",
+                "now input 1x8x8, flatten",
+            ],
+        ),
+        ("--data more", &["the MD5 of", "t10k-labels"]),
+        (
+            "--init other/model.safetensors",
+            &["first weights is that of no file"],
+        ),
+    ] {
+        let line = format!("train --out run --resume {flags}");
+        place.fails(1, &line, words);
+        assert!(place.checkpoint("run") == before, "{flags}");
+    }
+    // Rates that look ahead would have been others from the first epoch on.
+    place.train_as("--epochs 2 --schedule cosine --out cosine");
+    let line = "train --out cosine --resume --epochs 3";
+    place.fails(1, line, &["epochs is 2, now 3"]);
+    place.fails(2, "train --out run --resume --overwrite", &["--overwrite"]);
+}
+
+#[test]
+fn what_is_the_same_may_be_said_again() {
+    let place = Place::new();
+    place.train_as("--epochs 1 --out first");
+    let flags = "--init first/model.safetensors --lr 0.02";
+    let whole = place.train_as(&format!("{flags} --epochs 3 --out whole"));
+    place.train_as(&format!("{flags} --epochs 1 --out run"));
+    let line = format!("{flags} --epochs 3 --out run --resume");
+    assert_eq!(place.train_as(&line), whole);
+    // The first weights are not needed any more.
+    place.train_as(&format!("{flags} --epochs 1 --out again"));
+    fs::remove_dir_all(place.path("first")).unwrap();
+    let assert = place.succeeds("train --out again --resume --epochs 3");
+    assert_eq!(hash(&assert), whole);
+    // A run that repeats another is stopped and goes on as well.
+    place.succeeds("train --like whole --epochs 1 --init again/model.safetensors --out like");
+    place.succeeds("train --out like --resume --epochs 2");
+}
+
+#[test]
+fn a_folder_is_for_one_process_at_a_time() {
+    let place = Place::new();
+    let line = format!("{TRAIN} --epochs 100000 --out run");
+    let mut first = place.start(&line);
+    while !place.path("run/state.safetensors").exists() {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    for flags in ["", "--resume", "--overwrite"] {
+        let line = format!("{line} {flags}");
+        place.fails(
+            1,
+            &line,
+            &["run: another process is training into this folder"],
+        );
+    }
+    assert!(first.try_wait().unwrap().is_none());
+    first.kill().unwrap();
+    first.wait().unwrap();
+    // The lock has died with its holder.
+    let done = place.checkpoint("run").history.len();
+    let line = format!("{TRAIN} --epochs 1 --out run --overwrite");
+    place.succeeds(&line);
+    assert!(done >= 1);
+}
+
+#[test]
+fn weights_without_a_state_are_not_gone_on_with() {
+    let place = Place::new();
+    place.train_as("--epochs 1 --out run");
+    fs::remove_file(place.path("run/state.safetensors")).unwrap();
+    let words = ["no state.safetensors to go on from", "--overwrite"];
+    place.fails(1, &format!("{TRAIN} --out run --resume"), &words);
+    place.fails(
+        1,
+        &format!("{TRAIN} --out run"),
+        &["--resume", "--overwrite"],
+    );
+}
+
+#[test]
+fn a_damaged_state_is_refused_and_left_alone() {
+    let place = Place::new();
+    place.train_as("--epochs 1 --out run");
+    let path = place.path("run/state.safetensors");
+    let whole = fs::read(&path).unwrap();
+    let model = place.model("run");
+    let other = b"PK\x03\x04 something else";
+    for damaged in [&whole[..whole.len() / 2], &whole[..3], &model, other, b""] {
+        fs::write(&path, damaged).unwrap();
+        let line = format!("{TRAIN} --epochs 2 --out run --resume");
+        place.fails(1, &line, &["state.safetensors: "]);
+        assert!(fs::read(&path).unwrap() == damaged);
+    }
+    fs::write(&path, whole).unwrap();
+    place.succeeds("train --out run --resume --epochs 2");
+}
+
+/// The limit stands for a disk that is full: the file cannot grow.
+#[cfg(unix)]
+#[test]
+fn a_full_disk_leaves_the_last_checkpoint() {
+    let place = Place::new();
+    // Of 110 KB a state and 28 KB a model.
+    fs::write(place.path("net"), "flatten, linear 100, linear 4").unwrap();
+    let whole = place.train_as("--epochs 4 --out whole");
+    place.train_as("--epochs 2 --out run");
+    let before = place.checkpoint("run");
+    let program = assert_cmd::cargo::cargo_bin!("longhand").display();
+    let line =
+        format!("trap '' XFSZ; ulimit -f 80; exec {program} train --out run --resume --epochs 4");
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", &line]).current_dir(place.folder.path());
+    let assert = assert_cmd::Command::from_std(shell).assert();
+    place::failed(assert, 1, &["run/state.safetensors: "]);
+    let after = place.checkpoint("run");
+    assert!(after.state == before.state && after.history == before.history);
+    assert!(
+        names(&place.path("run"))
+            .iter()
+            .all(|name| !name.starts_with(".unfinished"))
+    );
+    let assert = place.succeeds("train --out run --resume --epochs 4");
+    assert_eq!(hash(&assert), whole);
+    place.same("run", "whole");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_folder_that_cannot_be_written_is_known_before_training() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = Place::new();
+    place.train_as("--epochs 1 --out run");
+    let set = |mode| fs::set_permissions(place.path("run"), fs::Permissions::from_mode(mode));
+    set(0o555).unwrap();
+    // The superuser may write everywhere but where the system itself says no.
+    let folder = match fs::write(place.path("run/probe"), "").is_err() {
+        true => "run",
+        false => "/proc/self",
+    };
+    for flags in ["--resume", "--overwrite"] {
+        let line = format!("{TRAIN} --epochs 2 --out {folder} {flags}");
+        place.fails(1, &line, &[&format!("{folder}/")]);
+    }
+    set(0o755).unwrap();
+    assert_eq!(place.checkpoint("run").history.len(), 1);
+}
+
+#[test]
+fn the_state_is_no_model_and_says_so() {
+    let place = Place::new();
+    place.stop_after_an_epoch(&format!("{TRAIN} --epochs 100000 --out run"), "run");
+    let line = "test --data data --model run/state.safetensors";
+    place.fails(1, line, &["state.safetensors: ", "which network"]);
+    assert_eq!(place.checkpoint("run").record.network, NETWORK);
+}
