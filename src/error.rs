@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use crate::data::{DataError, IdxError};
 use crate::engines::EngineError;
-use crate::formats::safetensors::ModelError;
+use crate::formats::weights::ModelError;
 use crate::network::initialisation::TransferError;
 use crate::network::{NetworkError, TextError};
 use crate::optimisers::OptimiserError;

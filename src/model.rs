@@ -3,8 +3,8 @@
 use crate::data::Normalisation;
 use crate::network::Network;
 
-/// A network with weights, and all that it takes to use them. [`crate::formats::safetensors`]
-/// reads and writes it.
+/// A network with weights, and all that it takes to use them. [`crate::formats::weights`] reads
+/// and writes it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Model {
     /// The layers.

@@ -22,7 +22,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use crate::report;
 use longhand::data::{Data, Normalisation};
 use longhand::engines::{self, Engine, EngineKind};
-use longhand::formats::safetensors::{ModelError, ModelFault};
+use longhand::formats::weights::{ModelError, ModelFault};
 use longhand::model::Model;
 use longhand::network::{Description, Network, Preset};
 use longhand::optimisers::TrainingState;

@@ -8,7 +8,7 @@ use crate::report::{bytes, grouped, line};
 use longhand::data::Normalisation;
 use longhand::engines::lanes::Settings;
 use longhand::engines::lanes::plan::plan;
-use longhand::formats::pytorch;
+use longhand::formats::pytorch_program;
 use longhand::hardware::lanes::Path;
 use longhand::network::{LayerText, Network};
 use serde_json::{Value, json};
@@ -36,7 +36,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), Failure> {
     let (network, normalisation) = open(args)?;
     if args.pytorch {
-        let program = pytorch::program(&network, &normalisation);
+        let program = pytorch_program::program(&network, &normalisation);
         line(format_args!("{}", program.trim_end()))?;
         return Ok(());
     }

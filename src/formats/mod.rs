@@ -1,7 +1,10 @@
 //! Files that are exchanged with other programs, and how a file is written so that it is whole.
 
-pub mod pytorch;
+pub mod pickle;
+pub mod pth;
+pub mod pytorch_program;
 pub mod safetensors;
+pub mod weights;
 
 use std::fs::File;
 use std::io::{self, Read, Write};

@@ -10,7 +10,7 @@ use thiserror::Error;
 use super::checkpoint::{Checkpoint, CheckpointError, CheckpointFault};
 use super::history;
 use super::run_record::RunRecord;
-use crate::formats::safetensors::ModelError;
+use crate::formats::weights::ModelError;
 use crate::formats::{UNFINISHED, remove, write_whole};
 
 /// Where runs go that are given no folder.

@@ -18,7 +18,7 @@ use crate::report::{Bar, grouped, line, may_draw, note, percent, terminal_width}
 use longhand::data::Data;
 use longhand::digest;
 use longhand::engines::{Engine, EngineKind};
-use longhand::formats::safetensors::ModelFault;
+use longhand::formats::weights::ModelFault;
 use longhand::model::Model;
 use longhand::network::initialisation::transferred_parameters;
 use longhand::network::{Description, LayerText, Network};
