@@ -5,6 +5,7 @@ use super::{EngineArgs, Failure, NetworkArg, network_alone};
 use crate::report::{line, note};
 use longhand::data::Normalisation;
 use longhand::engines::check::{self, Case, TensorError};
+use longhand::engines::memory::Load;
 use serde_json::{Value, json};
 
 #[derive(clap::Args)]
@@ -36,9 +37,13 @@ const PLACES: usize = 40;
 
 pub fn run(args: &Args) -> Result<(), Failure> {
     let network = network_alone(args.network.as_ref())?;
-    let case = Case::draw(&network, IMAGES, args.seed)?;
     let normalisation = Normalisation::none(network.input()[0]);
-    let mut engine = args.engine.open(network.clone(), normalisation)?;
+    let load = Load {
+        batch: IMAGES,
+        images: IMAGES,
+    };
+    let mut engine = args.engine.open(network.clone(), normalisation, load)?;
+    let case = Case::draw(&network, IMAGES, args.seed)?;
 
     let mut differences = check::finite_differences(&network, &case, PLACES)?;
     differences.push(check::cross_entropy_differences(10, 0.0, args.seed));

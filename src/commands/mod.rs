@@ -21,7 +21,8 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use crate::report;
 use longhand::data::{Data, Normalisation};
-use longhand::engines::{self, Engine, EngineKind};
+use longhand::engines::memory::{Load, MAX_MEMORY, check_memory};
+use longhand::engines::{self, Engine, EngineError, EngineKind};
 use longhand::formats::weights::{ModelError, ModelFault};
 use longhand::model::Model;
 use longhand::network::{Description, Network, Preset};
@@ -159,15 +160,20 @@ struct EngineArgs {
     /// How many threads compute [default: as many as the machine has]
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
+    /// The most memory that a network may take, about, in megabytes [default: 800]
+    #[arg(long, value_name = "MB")]
+    max_memory: Option<u64>,
 }
 
 impl EngineArgs {
+    /// The engine, unless the network would take too much memory under this load.
     fn open(
         &self,
         network: Network,
         normalisation: Normalisation,
+        load: Load,
     ) -> Result<Box<dyn Engine>, Failure> {
-        self.open_or(EngineKind::Auto, network, normalisation)
+        self.open_or(EngineKind::Auto, network, normalisation, load)
     }
 
     /// The same with another engine where none was asked for.
@@ -176,6 +182,7 @@ impl EngineArgs {
         default: EngineKind,
         network: Network,
         normalisation: Normalisation,
+        load: Load,
     ) -> Result<Box<dyn Engine>, Failure> {
         let kind = self.engine.map_or(default, |engine| engine.0);
         let threads = self.threads.map(NonZeroUsize::get);
@@ -183,12 +190,23 @@ impl EngineArgs {
             let message = "the engine reference has one thread: leave out --threads";
             return Err(Failure::Usage(message.to_owned()));
         }
+        let most = self
+            .max_memory
+            .map_or(MAX_MEMORY, |mb| mb.saturating_mul(1_000_000));
+        match check_memory(kind, &network, threads, load, most) {
+            Err(error @ EngineError::Memory { .. }) => {
+                let message = format!("{error}; --max-memory allows more");
+                return Err(Failure::Failed(message.into()));
+            }
+            other => other?,
+        }
         Ok(engines::open(kind, network, normalisation, threads)?)
     }
 
-    /// An engine with a model's weights.
-    fn load(&self, model: &Model) -> Result<Box<dyn Engine>, Failure> {
-        let mut engine = self.open(model.network.clone(), model.normalisation.clone())?;
+    /// An engine with a model's weights, to be asked for the logits of so many images.
+    fn load(&self, model: &Model, images: usize) -> Result<Box<dyn Engine>, Failure> {
+        let load = Load { batch: 0, images };
+        let mut engine = self.open(model.network.clone(), model.normalisation.clone(), load)?;
         engine.load(&TrainingState::from_parameters(model.parameters.clone()))?;
         Ok(engine)
     }

@@ -32,7 +32,7 @@ const DARK_GROUND: f64 = 0.5;
 
 pub fn run(args: &Args) -> Result<(), Failure> {
     let model = args.model.open()?;
-    let mut engine = args.engine.load(&model)?;
+    let mut engine = args.engine.load(&model, 1)?;
     let mut failed = false;
     for path in &args.images {
         let picture = if path.as_os_str() == "-" {

@@ -43,7 +43,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         fs::create_dir_all(folder).map_err(|error| failed(folder, &error))?;
     }
     let data = args.data.open()?;
-    let mut engine = args.engine.load(&model)?;
+    let mut engine = args.engine.load(&model, data.test.len())?;
     model.network.check_classes(data.test.classes())?;
     let logits = engine.predict(data.test.images())?;
     let confusion = Confusion::of(&logits, &data.test);

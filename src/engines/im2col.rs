@@ -37,6 +37,22 @@ fn slice_length(batch: usize) -> usize {
     batch.div_ceil(MAX_SLICES).next_multiple_of(4)
 }
 
+/// How many slices a batch of so many examples has.
+pub(super) fn slices(batch: usize) -> usize {
+    batch.div_ceil(slice_length(batch.max(1)))
+}
+
+/// How many bytes a [`Workspace`] of `network` has.
+pub(super) fn workspace_bytes(network: &Network) -> u64 {
+    let beside = network.layers().iter().map(|layer| match &layer.operation {
+        Operation::Conv2d(conv) => conv.fan_in() * conv.windows(),
+        Operation::MaxPool2d(_) => layer.output.elements(),
+        _ => 0,
+    });
+    let beside: u64 = beside.map(|elements| elements as u64).sum();
+    4 * TOGETHER as u64 * (2 * network.activation_elements() + beside)
+}
+
 /// Matrix products on all threads.
 pub struct Im2col {
     /// What all slices read.

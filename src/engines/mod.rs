@@ -6,6 +6,7 @@
 pub mod check;
 pub mod im2col;
 pub mod lanes;
+pub mod memory;
 pub mod reference;
 
 use std::fmt;
@@ -75,6 +76,19 @@ pub enum EngineError {
         threads: usize,
         /// What the system said.
         reason: String,
+    },
+    /// More memory than is allowed.
+    #[error(
+        "the network needs about {} MB of memory, of which {} MB are allowed: it should be smaller, \
+         or have fewer threads or smaller batches",
+        needed.div_ceil(1_000_000),
+        most / 1_000_000
+    )]
+    Memory {
+        /// About how many bytes.
+        needed: u64,
+        /// How many may be taken.
+        most: u64,
     },
     /// A thread panicked: a fault of the engine's.
     #[error("a thread of the engine failed: {0}. This is a fault of longhand's: please report it")]

@@ -17,6 +17,7 @@ use crate::report::plot::plot;
 use crate::report::{Bar, grouped, line, may_draw, note, percent, terminal_width};
 use longhand::data::Data;
 use longhand::digest;
+use longhand::engines::memory::Load;
 use longhand::engines::{Engine, EngineKind};
 use longhand::formats::weights::ModelFault;
 use longhand::model::Model;
@@ -126,10 +127,6 @@ pub fn run(args: &Args, started: Instant) -> Result<(), Failure> {
     let description = description(args, before, init.as_ref(), &data)?;
     let network = Network::new(&description, Some(data.train.images().shape()))?;
     network.check_classes(data.train.classes())?;
-    let initial = match &init {
-        Some(init) => Some(init.transfer(&network, recipe.seed)?),
-        None => None,
-    };
     let recorded = before.map(|run| run.machine.engine.as_str());
     let mut engine = args.engine.open_or(
         recorded
@@ -137,7 +134,15 @@ pub fn run(args: &Args, started: Instant) -> Result<(), Failure> {
             .unwrap_or(EngineKind::Auto),
         network.clone(),
         data.normalisation.clone(),
+        Load {
+            batch: recipe.batch_size.min(data.train.len()),
+            images: data.test.len().max(recipe.validation),
+        },
     )?;
+    let initial = match &init {
+        Some(init) => Some(init.transfer(&network, recipe.seed)?),
+        None => None,
+    };
     let (weights, init) = initial.unzip();
     let record = record(&source, &data, &network, engine.as_ref(), recipe, init);
     let checkpoint = match stored {

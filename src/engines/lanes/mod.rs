@@ -52,6 +52,23 @@ fn slice_length(batch: usize) -> usize {
     batch.div_ceil(MAX_SLICES).next_multiple_of(SLICE)
 }
 
+/// How many slices a batch of so many examples has.
+pub(super) fn slices(batch: usize) -> usize {
+    batch.div_ceil(slice_length(batch.max(1)))
+}
+
+/// How many bytes the buffers of one thread are.
+pub(super) fn workspace_bytes(network: &Network, settings: Settings, training: bool) -> u64 {
+    let width = settings.path.width();
+    let stages = plan::plan(network, width, settings.convolutions);
+    workspace::Sizes::of(network, &stages, width).bytes(width, training)
+}
+
+/// How many bytes the buffers and weights of one image alone are.
+pub(super) fn one_image_bytes(network: &Network, settings: Settings) -> u64 {
+    one_image::Sizes::of(network, settings.path.width()).bytes(settings.path.width())
+}
+
 /// How the engine computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -243,7 +260,7 @@ impl<T: lanes::Lanes> Lanes<T> {
         each: impl FnMut(&mut TrainingState, &mut [f32], Metrics) -> ControlFlow<()> + Send,
     ) -> Result<(), EngineError> {
         self.one_image = None;
-        let count = largest.div_ceil(slice_length(largest.max(1)));
+        let count = slices(largest);
         let parameters = self.network.parameter_count();
         while self.slices.len() < count {
             self.slices.push(Mutex::new(Slice {

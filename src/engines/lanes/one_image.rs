@@ -21,6 +21,59 @@ pub(super) struct OneImage<T: Lanes> {
     frame: Vec<f32>,
 }
 
+/// How large the buffers and weights of a [`OneImage`] are.
+pub(super) struct Sizes {
+    /// Vectors before every layer, and behind the last.
+    activations: Vec<usize>,
+    /// Of every layer, the vectors of its weight and its bias.
+    parameters: Vec<[usize; 2]>,
+    /// Numbers.
+    image: usize,
+    frame: usize,
+}
+
+impl Sizes {
+    /// For vectors of so many lanes.
+    pub(super) fn of(network: &Network, width: usize) -> Self {
+        let vectors = |shape: Shape| match shape {
+            Shape::Image([channels, height, across]) => height * across * channels.div_ceil(width),
+            Shape::Features(features) => features.div_ceil(width),
+        };
+        let layers = network.layers();
+        let shapes = std::iter::once(Shape::Image(network.input()));
+        let frames = layers.iter().map(|layer| match &layer.operation {
+            Operation::Conv2d(conv) => conv2d::one_image::frame_len(conv, width),
+            _ => 0,
+        });
+        let parameters = layers.iter().map(|layer| {
+            let weight = match &layer.operation {
+                Operation::Conv2d(conv) => conv2d::one_image::filters_len(conv, width),
+                Operation::Linear(l) => linear::one_image::columns_len(l, width),
+                _ => 0,
+            };
+            [weight, layer.bias.len().div_ceil(width)]
+        });
+        Self {
+            activations: (shapes.chain(layers.iter().map(|layer| layer.output)))
+                .map(vectors)
+                .collect(),
+            parameters: parameters.collect(),
+            image: network.input().iter().product(),
+            frame: frames.max().unwrap_or(0),
+        }
+    }
+
+    /// All of them in bytes.
+    pub(super) fn bytes(&self, width: usize) -> u64 {
+        let vectors = self
+            .activations
+            .iter()
+            .chain(self.parameters.as_flattened());
+        let vectors: u64 = vectors.map(|&vectors| vectors as u64).sum();
+        4 * (width as u64 * vectors + (self.image + self.frame) as u64)
+    }
+}
+
 struct LaidOut<T: Lanes> {
     weight: Vec<T::Vector>,
     /// (O vectors)
@@ -35,44 +88,37 @@ impl<T: Lanes> OneImage<T> {
         normalisation: Normalisation,
         parameters: &[f32],
     ) -> Self {
-        let vectors = |shape: Shape| match shape {
-            Shape::Image([channels, height, width]) => height * width * channels.div_ceil(T::WIDTH),
-            Shape::Features(features) => features.div_ceil(T::WIDTH),
-        };
-        let layers = network.layers();
-        let shapes = std::iter::once(Shape::Image(network.input()));
-        let shapes = shapes.chain(layers.iter().map(|layer| layer.output));
-        let frames = layers.iter().map(|layer| match &layer.operation {
-            Operation::Conv2d(conv) => conv2d::one_image::frame_len(conv, T::WIDTH),
-            _ => 0,
-        });
-        let laid_out = layers.iter().map(|layer| {
+        let sizes = Sizes::of(network, T::WIDTH);
+        let layers = network.layers().iter().zip(&sizes.parameters);
+        let laid_out = layers.map(|(layer, &[weight_len, bias_len])| {
             let weight = &parameters[layer.weight.clone()];
-            let mut bias = lanes.zeros(layer.bias.len().div_ceil(T::WIDTH));
+            let mut bias = lanes.zeros(bias_len);
             lanes.numbers_mut(&mut bias)[..layer.bias.len()]
                 .copy_from_slice(&parameters[layer.bias.clone()]);
-            let weight = match &layer.operation {
+            let mut laid_out = lanes.zeros(weight_len);
+            match &layer.operation {
                 Operation::Conv2d(conv) => {
-                    let mut filters = lanes.zeros(conv2d::one_image::filters_len(conv, T::WIDTH));
-                    conv2d::one_image::lay_out(lanes, conv, weight, &mut filters);
-                    filters
+                    conv2d::one_image::lay_out(lanes, conv, weight, &mut laid_out);
                 }
                 Operation::Linear(l) => {
-                    let mut columns = lanes.zeros(linear::one_image::columns_len(l, T::WIDTH));
-                    linear::one_image::lay_out(lanes, l, weight, &mut columns);
-                    columns
+                    linear::one_image::lay_out(lanes, l, weight, &mut laid_out);
                 }
-                _ => Vec::new(),
-            };
-            LaidOut { weight, bias }
+                _ => {}
+            }
+            LaidOut {
+                weight: laid_out,
+                bias,
+            }
         });
         Self {
             lanes,
             normalisation,
-            image: vec![0.0; network.input().iter().product()],
-            activations: shapes.map(|shape| lanes.zeros(vectors(shape))).collect(),
             parameters: laid_out.collect(),
-            frame: vec![0.0; frames.max().unwrap_or(0)],
+            activations: (sizes.activations.iter())
+                .map(|&count| lanes.zeros(count))
+                .collect(),
+            image: vec![0.0; sizes.image],
+            frame: vec![0.0; sizes.frame],
         }
     }
 

@@ -46,6 +46,85 @@ struct Kept<T: Lanes> {
     transformed: Vec<f32>,
 }
 
+/// How large the buffers of a [`Workspace`] are.
+pub(super) struct Sizes {
+    /// Vectors before every stage, and behind the last.
+    activations: Vec<usize>,
+    kept: Vec<KeptSizes>,
+    /// Vectors.
+    scratch: usize,
+}
+
+/// How large a [`Kept`] is.
+struct KeptSizes {
+    vectors: usize,
+    winners: usize,
+    transformed: usize,
+}
+
+impl Sizes {
+    /// For vectors of so many lanes.
+    pub(super) fn of(network: &Network, stages: &[Stage], width: usize) -> Self {
+        let layers = network.layers();
+        let behind = |stage: &Stage| layers[stage.layer + stage.layers() - 1].output.elements();
+        let kept = stages.iter().map(|stage| {
+            let layer = &layers[stage.layer];
+            let (vectors, winners, transformed) = match (&stage.kind, &layer.operation) {
+                (Kind::Conv2d(way), _) => (way.kept_len(convolution(layer)), 0, way.weight_len()),
+                (Kind::Conv2dReluMaxPool2d(way, _), _) => (
+                    way.kept_len(convolution(layer)),
+                    behind(stage),
+                    way.weight_len(),
+                ),
+                (Kind::Alone, Operation::MaxPool2d(_)) => (behind(stage), 0, 0),
+                (Kind::Alone, _) => (0, 0, 0),
+            };
+            KeptSizes {
+                vectors,
+                winners,
+                transformed,
+            }
+        });
+        let scratch = stages.iter().map(|stage| {
+            let layer = &layers[stage.layer];
+            match (&stage.kind, &layer.operation) {
+                (Kind::Conv2d(way) | Kind::Conv2dReluMaxPool2d(way, _), _) => {
+                    let conv = convolution(layer);
+                    let others = conv.out_channels.max(winners::scratch_len(conv));
+                    way.scratch_len(conv).max(others)
+                }
+                (Kind::Alone, Operation::Linear(l)) => linear::lanes::scratch_len(l, width),
+                (Kind::Alone, _) => 0,
+            }
+        });
+        Self {
+            activations: std::iter::once(network.input().iter().product())
+                .chain(stages.iter().map(behind))
+                .collect(),
+            kept: kept.collect(),
+            scratch: scratch.max().unwrap_or(0),
+        }
+    }
+
+    /// The elements of the largest activation.
+    fn largest(&self) -> usize {
+        self.activations.iter().copied().max().unwrap_or(0)
+    }
+
+    /// All of them in bytes; in training, activations have gradients, and weights.
+    pub(super) fn bytes(&self, width: usize, training: bool) -> u64 {
+        let sum = |sizes: &mut dyn Iterator<Item = usize>| sizes.map(|size| size as u64).sum();
+        let activations: u64 = sum(&mut self.activations.iter().copied());
+        let kept: u64 = sum(&mut self.kept.iter().map(|kept| kept.vectors));
+        let winners: u64 = sum(&mut self.kept.iter().map(|kept| kept.winners));
+        let transformed: u64 = sum(&mut self.kept.iter().map(|kept| kept.transformed));
+        let twice = if training { 2 } else { 1 };
+        let vectors = twice * activations + kept + self.scratch as u64;
+        let numbers = twice * transformed + 2 * self.largest() as u64;
+        4 * (width as u64 * vectors + numbers) + size_of::<Winner>() as u64 * winners
+    }
+}
+
 /// The convolution of a stage.
 fn convolution(layer: &Layer) -> &Conv2d {
     match &layer.operation {
@@ -66,52 +145,24 @@ impl<T: Lanes> Workspace<T> {
         let mut normalised = vec![0.0; bytes.len()];
         normalisation.apply(&bytes, &mut normalised);
 
-        let layers = network.layers();
-        let input = network.input().iter().product();
-        let behind = |stage: &Stage| layers[stage.layer + stage.layers() - 1].output.elements();
-        let elements: Vec<usize> = std::iter::once(input)
-            .chain(stages.iter().map(behind))
-            .collect();
-        let kept = stages.iter().map(|stage| {
-            let layer = &layers[stage.layer];
-            let (vectors, winners, transformed) = match (&stage.kind, &layer.operation) {
-                (Kind::Conv2d(way), _) => (way.kept_len(convolution(layer)), 0, way.weight_len()),
-                (Kind::Conv2dReluMaxPool2d(way, _), _) => (
-                    way.kept_len(convolution(layer)),
-                    behind(stage),
-                    way.weight_len(),
-                ),
-                (Kind::Alone, Operation::MaxPool2d(_)) => (behind(stage), 0, 0),
-                (Kind::Alone, _) => (0, 0, 0),
-            };
-            Kept {
-                vectors: lanes.zeros(vectors),
-                winners: vec![Winner::default(); winners],
-                transformed: vec![0.0; transformed],
-            }
+        let sizes = Sizes::of(network, stages, T::WIDTH);
+        let kept = sizes.kept.iter().map(|kept| Kept {
+            vectors: lanes.zeros(kept.vectors),
+            winners: vec![Winner::default(); kept.winners],
+            transformed: vec![0.0; kept.transformed],
         });
-        let scratch = stages.iter().map(|stage| {
-            let layer = &layers[stage.layer];
-            match (&stage.kind, &layer.operation) {
-                (Kind::Conv2d(way) | Kind::Conv2dReluMaxPool2d(way, _), _) => {
-                    let conv = convolution(layer);
-                    let others = conv.out_channels.max(winners::scratch_len(conv));
-                    way.scratch_len(conv).max(others)
-                }
-                (Kind::Alone, Operation::Linear(l)) => linear::lanes::scratch_len(l, T::WIDTH),
-                (Kind::Alone, _) => 0,
-            }
-        });
-        let largest = elements.iter().copied().max().unwrap_or(0);
+        let largest = sizes.largest();
         Self {
             lanes,
             normalised,
             kept: kept.collect(),
             d_activations: Vec::new(),
             d_transformed: Vec::new(),
-            scratch: lanes.zeros(scratch.max().unwrap_or(0)),
+            scratch: lanes.zeros(sizes.scratch),
             images: [vec![0.0; largest], vec![0.0; largest]],
-            activations: elements.iter().map(|&count| lanes.zeros(count)).collect(),
+            activations: (sizes.activations.iter())
+                .map(|&count| lanes.zeros(count))
+                .collect(),
         }
     }
 

@@ -1,0 +1,107 @@
+//! What a network is said to take before anything is asked for, against what its engine then asks
+//! for. The only test of this file, for it counts the bytes of the whole process.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use longhand::data::{Dataset, Images, Normalisation};
+use longhand::engines::memory::{Load, check_memory, memory};
+use longhand::engines::{self, EngineError, EngineKind};
+use longhand::network::Network;
+use longhand::optimisers::StepRule;
+
+/// Bytes that are taken now, and the most that ever were.
+static TAKEN: AtomicUsize = AtomicUsize::new(0);
+static MOST: AtomicUsize = AtomicUsize::new(0);
+
+struct Counting;
+
+// SAFETY: every call is handed on to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let taken = TAKEN.fetch_add(layout.size(), Relaxed) + layout.size();
+        MOST.fetch_max(taken, Relaxed);
+        // SAFETY: the caller keeps the promises of `GlobalAlloc::alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        TAKEN.fetch_sub(layout.size(), Relaxed);
+        // SAFETY: the caller keeps the promises of `GlobalAlloc::dealloc`.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[test]
+fn a_network_takes_about_what_it_is_said_to_take() {
+    let texts = [
+        // Activations, Winograd's and direct; weights, of few and of many channels.
+        "input 1x28x28, conv2d 10 5, relu, max_pool2d 2, conv2d 20 5, relu, max_pool2d 2, flatten, linear 10",
+        "input 3x64x64, conv2d 16 3 padding=1, relu, max_pool2d 2, conv2d 32 5, flatten, linear 10",
+        "input 1x40x40, conv2d 32 7, conv2d 4 3x1 stride=2, relu, max_pool2d 3 stride=1, flatten, linear 10",
+        "input 1x8x8, flatten, linear 3000, dropout 0.5, relu, linear 400, linear 10",
+    ];
+    for text in texts {
+        let network = Network::new(&text.parse().unwrap(), None).unwrap();
+        let shape = network.input();
+        let images = Images::new(shape, vec![9; 40 * shape.iter().product::<usize>()]).unwrap();
+        let data = Dataset::new(images, vec![1; 40], 10).unwrap();
+        let normalisation = Normalisation::none(shape[0]);
+        for kind in [EngineKind::Reference, EngineKind::Im2col, EngineKind::Lanes] {
+            for (batch, threads) in [(0, 1), (32, 1), (32, 4), (40, 2)] {
+                if kind == EngineKind::Reference && batch > 0 && shape[1] > 8 {
+                    // It is slow.
+                    continue;
+                }
+                let load = Load { batch, images: 40 };
+                let said = memory(kind, &network, Some(threads), load).unwrap();
+                let before = TAKEN.load(Relaxed);
+                MOST.store(before, Relaxed);
+                let threads_given = (kind != EngineKind::Reference).then_some(threads);
+                let mut engine =
+                    engines::open(kind, network.clone(), normalisation.clone(), threads_given)
+                        .unwrap();
+                if batch > 0 {
+                    let rule = StepRule {
+                        batch_size: batch,
+                        ..StepRule::default()
+                    };
+                    let order: Vec<u32> = (0..batch as u32).collect();
+                    let mut go_on = |_: &_| ControlFlow::Continue(());
+                    engine
+                        .train_epoch(&data, &order, &rule, &mut go_on)
+                        .unwrap();
+                }
+                engine.predict(data.images()).unwrap();
+                let one = Images::new(shape, data.images().image(0).to_vec()).unwrap();
+                engine.predict(&one).unwrap();
+                let taken = (MOST.load(Relaxed) - before) as u64;
+                let what = format!("{text}, {kind}, batch {batch}, {threads} threads");
+                // Threads themselves, tables, and what a matrix product takes for a while.
+                assert!(
+                    taken <= said + said / 4 + 2_000_000,
+                    "{what}: {taken}, said {said}"
+                );
+                // The estimate counts copies that are not made here.
+                let copies = 32 * 4 * network.parameter_count() as u64;
+                assert!(said <= 2 * taken + copies, "{what}: {taken}, said {said}");
+            }
+        }
+    }
+    let large = "input 1x100x100, conv2d 1000 3 padding=1, flatten, linear 10";
+    let network = Network::new(&large.parse().unwrap(), None).unwrap();
+    let load = Load {
+        batch: 32,
+        images: 100,
+    };
+    let refused = check_memory(EngineKind::Lanes, &network, None, load, 800_000_000);
+    assert!(
+        matches!(refused, Err(EngineError::Memory { .. })),
+        "{refused:?}"
+    );
+    check_memory(EngineKind::Reference, &network, None, load, u64::MAX).unwrap();
+}
