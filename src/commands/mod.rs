@@ -2,6 +2,7 @@
 
 mod completions;
 mod devices;
+mod export;
 mod gradcheck;
 mod man;
 mod predict;
@@ -42,6 +43,8 @@ pub enum Command {
     Show(show::Args),
     /// Show a network's layers, shapes, parameters, operations and memory, or as a PyTorch program
     Summary(summary::Args),
+    /// Write a model as ONNX, for other programs
+    Export(export::Args),
     /// Show the engines and the hardware that they can use here
     Devices(devices::Args),
     /// Check every gradient against finite differences and against the reference engine
@@ -60,6 +63,7 @@ impl Command {
             Command::Predict(args) => predict::run(&args),
             Command::Summary(args) => summary::run(&args),
             Command::Show(args) => show::run(&args),
+            Command::Export(args) => export::run(&args),
             Command::Devices(args) => devices::run(&args),
             Command::Gradcheck(args) => gradcheck::run(&args),
             Command::Completions(args) => completions::run(&args),

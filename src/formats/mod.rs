@@ -1,5 +1,6 @@
 //! Files that are exchanged with other programs, and how a file is written so that it is whole.
 
+pub mod onnx;
 pub mod pickle;
 pub mod pth;
 pub mod pytorch_program;
