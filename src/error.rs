@@ -9,6 +9,7 @@ use crate::network::initialisation::TransferError;
 use crate::network::{NetworkError, TextError};
 use crate::optimisers::OptimiserError;
 use crate::pictures::PictureError;
+use crate::pictures::import::ImportError;
 use crate::training::{CheckpointError, RunFolderError, TrainingError};
 
 /// Any error of this crate. Each kind says in its message what is wrong, where, and what to do.
@@ -33,6 +34,8 @@ pub enum Error {
     Optimiser(#[from] OptimiserError),
     #[error(transparent)]
     Picture(#[from] PictureError),
+    #[error(transparent)]
+    Import(#[from] ImportError),
     #[error(transparent)]
     RunFolder(#[from] RunFolderError),
     #[error(transparent)]

@@ -14,7 +14,7 @@
 //! | [`hardware`] | what the machine gives: vectors, matrix products, threads that work in step |
 //! | [`training`] | recipes, the loop over epochs, what it records, the run's folder |
 //! | [`model`], [`formats`] | a trained network, and its file |
-//! | [`tensor`], [`random`], [`digest`] | numbers, draws, and which data and weights they were |
+//! | [`tensor`], [`random`], [`digest`], [`files`] | numbers, draws, which data and weights they were, whole files |
 //!
 //! Imports point one way: the program's commands, then training, engines, layers, hardware.
 //!
@@ -74,6 +74,7 @@ pub mod data;
 pub mod digest;
 pub mod engines;
 mod error;
+pub mod files;
 pub mod formats;
 pub mod hardware;
 pub mod layers;

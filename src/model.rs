@@ -1,5 +1,7 @@
 //! A trained network: its layers, its weights, and how its pictures are normalised.
 
+use std::borrow::Cow;
+
 use crate::data::Normalisation;
 use crate::network::Network;
 
@@ -13,6 +15,25 @@ pub struct Model {
     pub normalisation: Normalisation,
     /// The flat vector that [`Network::parameters`] names.
     pub parameters: Vec<f32>,
+    /// What the classes are called, from the first on; for those behind the last, and for all
+    /// where nothing is known, their number is their name.
+    pub class_names: Vec<String>,
     /// What it learned from, as [`crate::data::Data::name`] has it.
     pub trained_on: String,
+}
+
+impl Model {
+    /// What a class is called.
+    pub fn class_name(&self, class: usize) -> Cow<'_, str> {
+        match self.class_names.get(class) {
+            Some(name) => name.into(),
+            None => class.to_string().into(),
+        }
+    }
+
+    /// The same, if it is called otherwise than by its number.
+    pub fn own_class_name(&self, class: usize) -> Option<&str> {
+        let name = self.class_names.get(class)?;
+        (*name != class.to_string()).then_some(name)
+    }
 }

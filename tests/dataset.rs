@@ -9,7 +9,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use longhand::data::dataset::MAX_PIXELS;
 use longhand::data::{
-    Data, DataError, DataFault, Dataset, Elements, Idx, IdxFault, Images, Normalisation,
+    Data, DataError, DataFault, Dataset, Elements, Emnist, Idx, IdxFault, Images, Normalisation,
 };
 use longhand::digest;
 use tempfile::TempDir;
@@ -104,9 +104,34 @@ fn assert_is_four_files(data: &Data) {
     }
 }
 
+/// The same as [`assert_is_four_files`], each image with its rows and columns exchanged.
+fn assert_is_four_files_upright(data: &Data) {
+    let transposed = |idx: &Idx| -> Vec<u8> {
+        let images = bytes(idx).chunks(6);
+        images
+            .flat_map(|x| [x[0], x[3], x[1], x[4], x[2], x[5]])
+            .collect()
+    };
+    let [
+        (_, train_images),
+        (_, train_labels),
+        (_, test_images),
+        (_, test_labels),
+    ] = four_files();
+    for (set, images, labels) in [
+        (&data.train, train_images, train_labels),
+        (&data.test, test_images, test_labels),
+    ] {
+        assert_eq!(set.images().shape(), [1, 3, 2]);
+        assert_eq!(set.images().bytes(), transposed(&images));
+        assert_eq!(set.labels(), bytes(&labels));
+        assert_eq!(set.classes(), 3);
+    }
+}
+
 #[test]
 fn the_four_files_are_found_plain_and_gzipped_in_the_folder_and_in_mnist_raw() {
-    for place in ["", "MNIST/raw/"] {
+    for place in ["", "raw/", "MNIST/raw/"] {
         for ending in ["", ".gz"] {
             let folder = folder(|name| format!("{place}{name}{ending}"));
             let data = Data::open(folder.path(), None).unwrap();
@@ -138,27 +163,126 @@ fn a_files_md5_is_that_of_its_contents_gzipped_or_not() {
 
 #[test]
 fn a_prefix_chooses_among_several_sets_in_one_folder() {
-    let folder = folder(|name| format!("emnist-letters-{name}.gz"));
-    let letters = Data::open(folder.path(), Some("emnist-letters")).unwrap();
-    assert_is_four_files(&letters);
-    assert!(Data::open(folder.path(), None).is_err());
-    assert!(Data::open(folder.path(), Some("emnist-digits")).is_err());
+    let folder = folder(|name| format!("pangrams-{name}.gz"));
+    for (name, idx) in four_files() {
+        put(folder.path(), &format!("raw/other-{name}"), &idx);
+    }
+    let pangrams = Data::open(folder.path(), Some("pangrams")).unwrap();
+    assert_is_four_files(&pangrams);
+    for prefix in [None, Some("emnist-digits")] {
+        let error = Data::open(folder.path(), prefix).unwrap_err();
+        let message = error.to_string();
+        let said = "there are files with the prefix other, pangrams";
+        assert!(message.ends_with(said), "{message}");
+    }
 }
 
 #[test]
 fn the_test_set_may_be_called_test_as_emnists_is() {
-    for prefix in [None, Some("emnist-letters")] {
-        let folder = folder(|name| {
-            let name = name.replace("t10k", "test");
-            match prefix {
-                Some(prefix) => format!("{prefix}-{name}"),
-                None => name,
-            }
-        });
-        let data = Data::open(folder.path(), prefix).unwrap();
-        assert_is_four_files(&data);
-        assert!(data.files[2].name.ends_with("test-images-idx3-ubyte"));
-        assert!(data.files[3].name.ends_with("test-labels-idx1-ubyte"));
+    let folder = folder(|name| name.replace("t10k", "test"));
+    let data = Data::open(folder.path(), None).unwrap();
+    assert_is_four_files(&data);
+    assert!(data.files[2].name.ends_with("test-images-idx3-ubyte"));
+    assert!(data.files[3].name.ends_with("test-labels-idx1-ubyte"));
+}
+
+#[test]
+fn emnists_images_are_turned_upright() {
+    for prefix in ["emnist-letters", "emnist-digits", "EMNIST-balanced"] {
+        let folder = folder(|name| format!("{prefix}-{}.gz", name.replace("t10k", "test")));
+        let data = Data::open(folder.path(), Some(prefix)).unwrap();
+        assert_is_four_files_upright(&data);
+        assert_eq!(data.emnist, Some(Emnist { shifted: false }));
+    }
+    // Without the prefix one has to say so.
+    let folder = folder(plain);
+    let data = Data::open_as(folder.path(), None, true).unwrap();
+    assert_is_four_files_upright(&data);
+    assert_eq!(Data::open(folder.path(), None).unwrap().emnist, None);
+}
+
+#[test]
+fn emnists_labels_from_1_are_counted_from_0() {
+    let prefixed = |name: &str| format!("emnist-letters-{name}");
+    let folder = folder(prefixed);
+    put(
+        folder.path(),
+        &prefixed(TRAIN_LABELS),
+        &labels(&[3, 1, 2, 1]),
+    );
+    put(folder.path(), &prefixed(TEST_LABELS), &labels(&[2, 3]));
+    let data = Data::open(folder.path(), Some("emnist-letters")).unwrap();
+    assert_is_four_files_upright(&data);
+    assert_eq!(data.emnist, Some(Emnist { shifted: true }));
+    // What the file holds is what it is known by.
+    let mut contents = Vec::new();
+    let file = labels(&[3, 1, 2, 1]);
+    file.write("labels", &mut contents).unwrap();
+    let md5 = digest::md5(|to| to.write_all(&contents)).unwrap();
+    assert_eq!(data.files[1].md5, md5);
+
+    put(folder.path(), &prefixed(TEST_LABELS), &labels(&[2, 0]));
+    let error = Data::open(folder.path(), Some("emnist-letters")).unwrap_err();
+    let message = error.to_string();
+    assert!(
+        message.contains("byte 9: label 0, but the training labels are 1 to 3"),
+        "{message}"
+    );
+}
+
+#[test]
+fn classes_have_names_where_they_are_known() {
+    let all = |classes: u8| labels(&(0..classes).collect::<Vec<u8>>());
+    let names = |below: &str, prefix: Option<&str>, classes: u8| {
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path().join(below);
+        let n = usize::from(classes);
+        for (name, idx) in [
+            (TRAIN_IMAGES, u8s([n, 2, 3])),
+            (TRAIN_LABELS, all(classes)),
+            (TEST_IMAGES, u8s([n, 2, 3])),
+            (TEST_LABELS, all(classes)),
+        ] {
+            let prefix = prefix
+                .map(|prefix| format!("{prefix}-"))
+                .unwrap_or_default();
+            put(&folder, &format!("raw/{prefix}{name}.gz"), &idx);
+        }
+        Data::open(&folder, prefix).unwrap().class_names
+    };
+    let fashion = names("FashionMNIST", None, 10);
+    assert_eq!((&*fashion[0], &*fashion[9]), ("T-shirt/top", "Ankle boot"));
+    assert_eq!(names("KMNIST", None, 10)[1], "き");
+    let letters = names("x", Some("emnist-letters"), 26);
+    assert_eq!((&*letters[0], &*letters[25]), ("A", "Z"));
+    let balanced = names("x", Some("emnist-balanced"), 47);
+    assert_eq!(
+        [9, 10, 35, 36, 46].map(|n| &*balanced[n]),
+        ["9", "A", "Z", "a", "t"]
+    );
+    let by_class = names("x", Some("emnist-byclass"), 62);
+    assert_eq!([36, 61].map(|n| &*by_class[n]), ["a", "z"]);
+    // Of another number of classes it is something else.
+    assert_eq!(names("FashionMNIST", None, 3), ["0", "1", "2"]);
+    assert_eq!(names("x", None, 2), ["0", "1"]);
+}
+
+#[test]
+fn a_file_may_name_the_classes() {
+    let folder = folder(plain);
+    let file = folder.path().join("classes.txt");
+    fs::write(&file, "cat\r\n dog \nお\n").unwrap();
+    let data = Data::open(folder.path(), None).unwrap();
+    assert_eq!(data.class_names, ["cat", "dog", "お"]);
+    for wrong in [
+        &b"cat\ndog\n"[..],
+        b"cat\n\ndog\n",
+        b"cat\ndog\n\xff\n",
+        &[b'a'; 70_000],
+    ] {
+        fs::write(&file, wrong).unwrap();
+        let error = Data::open(folder.path(), None).unwrap_err();
+        assert!(error.to_string().contains("classes.txt: "), "{error}");
     }
 }
 
@@ -339,7 +463,8 @@ fn each_file_that_does_not_suit_has_its_fault_and_its_byte() {
             9,
             DataFault::Label {
                 label: 3,
-                classes: 3,
+                first: 0,
+                last: 2,
             },
         ),
     ];
@@ -401,7 +526,7 @@ fn a_missing_file_is_an_error_that_names_the_folder_and_the_file() {
             fs::remove_file(four.path().join(full(missing))).unwrap();
             let error = Data::open(four.path(), prefix).unwrap_err();
             let message = error.to_string();
-            let DataError::Missing { folder, name } = error else {
+            let DataError::Missing { folder, name, .. } = error else {
                 panic!("{missing}: {message}");
             };
             assert_eq!(folder, four.path());

@@ -111,6 +111,7 @@ fn every_layer_means_the_same() {
                 parameters: initial_parameters(&network, 5),
                 normalisation: Normalisation::new(Vec::clone(&means), vec![0.3; channels]).unwrap(),
                 network: network.clone(),
+                class_names: Vec::new(),
                 trained_on: "noise".to_owned(),
             };
             agrees(&model, &images);
@@ -125,6 +126,7 @@ fn a_network_that_does_nothing_still_has_a_graph() {
         parameters: Vec::new(),
         normalisation: Normalisation::none(2),
         network,
+        class_names: Vec::new(),
         trained_on: String::new(),
     };
     let input: Vec<f32> = (0..18).map(|x| x as f32).collect();

@@ -5,7 +5,7 @@ use clap_complete::{Shell, generate};
 
 use super::Failure;
 use crate::CommandLine;
-use crate::report::line;
+use crate::report::drawn;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -21,6 +21,6 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         env!("CARGO_PKG_NAME"),
         &mut script,
     );
-    line(format_args!("{}", String::from_utf8(script)?.trim_end()))?;
+    drawn(String::from_utf8(script)?.trim_end())?;
     Ok(())
 }

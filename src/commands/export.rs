@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use super::{Failure, ModelArgs, NetworkArg};
 use crate::report::line;
-use longhand::formats::{onnx, write_whole};
+use longhand::files::write_whole;
+use longhand::formats::onnx;
 use longhand::layers::Shape;
 
 #[derive(clap::Args)]

@@ -5,7 +5,7 @@ use clap_mangen::Man;
 
 use super::Failure;
 use crate::CommandLine;
-use crate::report::line;
+use crate::report::drawn;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -35,6 +35,6 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let mut page = Vec::new();
     let program = concat!("longhand ", env!("CARGO_PKG_VERSION"));
     Man::new(command).source(program).render(&mut page)?;
-    line(format_args!("{}", String::from_utf8(page)?.trim_end()))?;
+    drawn(String::from_utf8(page)?.trim_end())?;
     Ok(())
 }

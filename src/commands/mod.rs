@@ -4,6 +4,7 @@ mod completions;
 mod devices;
 mod export;
 mod gradcheck;
+mod import;
 mod man;
 mod predict;
 mod show;
@@ -21,7 +22,7 @@ use clap::builder::PossibleValue;
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::report;
-use longhand::data::{Data, Normalisation};
+use longhand::data::{Data, Emnist, Normalisation};
 use longhand::engines::memory::{Load, MAX_MEMORY, check_memory};
 use longhand::engines::{self, Engine, EngineError, EngineKind};
 use longhand::formats::weights::{ModelError, ModelFault};
@@ -43,6 +44,8 @@ pub enum Command {
     Show(show::Args),
     /// Show a network's layers, shapes, parameters, operations and memory, or as a PyTorch program
     Summary(summary::Args),
+    /// Make a training set of a folder of pictures
+    Import(import::Args),
     /// Write a model as ONNX, for other programs
     Export(export::Args),
     /// Show the engines and the hardware that they can use here
@@ -63,6 +66,7 @@ impl Command {
             Command::Predict(args) => predict::run(&args),
             Command::Summary(args) => summary::run(&args),
             Command::Show(args) => show::run(&args),
+            Command::Import(args) => import::run(&args),
             Command::Export(args) => export::run(&args),
             Command::Devices(args) => devices::run(&args),
             Command::Gradcheck(args) => gradcheck::run(&args),
@@ -92,13 +96,16 @@ impl<E: std::error::Error + Send + Sync + 'static> From<E> for Failure {
 
 #[derive(Args, Clone)]
 struct DataArgs {
-    /// Folder with four IDX files, plain or .gz, or torchvision's folder above MNIST/raw
+    /// Folder with four IDX files, plain or .gz, or torchvision's folder above raw or MNIST/raw
     /// [default: MNIST, from inside the program]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Beginning of the files' names, as in PREFIX-train-images-idx3-ubyte
     #[arg(long, value_name = "PREFIX", requires = "data")]
     prefix: Option<String>,
+    /// The files are EMNIST's: images transposed, labels perhaps from 1 [default: by --prefix]
+    #[arg(long, requires = "data")]
+    emnist: bool,
 }
 
 impl DataArgs {
@@ -110,12 +117,31 @@ impl DataArgs {
         Self {
             data: run.folder.as_ref().map(PathBuf::from),
             prefix: run.prefix.clone(),
+            emnist: run.emnist,
         }
     }
 
+    /// Opens the data, and says on stderr what had to be put right.
     fn open(&self) -> Result<Data, Failure> {
+        let data = self.open_quietly()?;
+        if let Some(Emnist { shifted }) = data.emnist {
+            let classes = data.train.classes();
+            let labels = match shifted {
+                true => format!("; labels 1 to {classes} were made 0 to {}", classes - 1),
+                false => String::new(),
+            };
+            report::note(format_args!(
+                "EMNIST's images are stored transposed and were turned upright{labels}"
+            ));
+        }
+        Ok(data)
+    }
+
+    fn open_quietly(&self) -> Result<Data, Failure> {
+        let prefix = self.prefix.as_deref();
         match &self.data {
-            Some(folder) => Ok(Data::open(folder, self.prefix.as_deref())?),
+            Some(folder) if self.emnist => Ok(Data::open_as(folder, prefix, true)?),
+            Some(folder) => Ok(Data::open(folder, prefix)?),
             None => builtin_data(),
         }
     }
@@ -340,8 +366,7 @@ impl ModelArgs {
         }
         report::note(format_args!(
             "model: {file}, trained on {}",
-            // The file's words, which may hold what a terminal would obey.
-            model.trained_on.escape_debug()
+            model.trained_on
         ));
         Ok(model)
     }

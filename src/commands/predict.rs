@@ -59,16 +59,27 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         let probabilities = probabilities(engine.as_mut(), &picture)?;
         let digit = argmax(&probabilities);
         if args.json {
-            let result = json!({"image": name, "digit": digit, "probabilities": probabilities});
+            let mut result = json!({"image": name, "digit": digit, "probabilities": probabilities});
+            if let Some(class) = model.own_class_name(digit) {
+                result["class"] = class.into();
+            }
             line(format_args!("{result}"))?;
             continue;
         }
-        line(format_args!("{name}: {digit}"))?;
+        match model.own_class_name(digit) {
+            Some(class) => line(format_args!("{name}: {digit} ({class})"))?,
+            None => line(format_args!("{name}: {digit}"))?,
+        }
         let mut classes: Vec<usize> = (0..probabilities.len()).collect();
         classes.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]));
         for class in classes.into_iter().take(3) {
             let share = f64::from(probabilities[class]);
-            let text = format!("  {class}  {:>8}  {}", percent(share), bar(share, 30));
+            let own_name = model.own_class_name(class).unwrap_or_default();
+            let text = format!(
+                "  {class}  {:>8}  {:<30} {own_name}",
+                percent(share),
+                bar(share, 30)
+            );
             line(format_args!("{}", text.trim_end()))?;
         }
     }

@@ -9,9 +9,9 @@ use serde_json::json;
 use super::{DataArgs, Failure};
 use crate::report::blocks::{self, Captioned, Ink};
 use crate::report::grid::{Cell, grid};
-use crate::report::{grouped, line, terminal_width};
-use longhand::data::Dataset;
-use longhand::formats::write_whole;
+use crate::report::{drawn, grouped, line, plain, terminal_width};
+use longhand::data::{Data, Dataset, class_names};
+use longhand::files::write_whole;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -63,11 +63,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     };
     let indices = choose(args, set).map_err(|reason| Failure::Failed(reason.into()))?;
     if args.json {
-        print_json(set, args.split, &indices)
+        print_json(&data, set, args.split, &indices)
     } else if let Some(path) = &args.out {
-        write_picture(set, &indices, path)
+        write_picture(&data, set, &indices, path)
     } else {
-        print_blocks(set, &indices)
+        print_blocks(&data, set, &indices)
     }
 }
 
@@ -101,33 +101,45 @@ fn choose(args: &Args, set: &Dataset) -> Result<Vec<usize>, String> {
 }
 
 /// What stands above an image.
-fn caption(set: &Dataset, index: usize) -> String {
-    format!("#{index}: {}", set.labels()[index])
+fn caption(set: &Dataset, names: &[String], index: usize) -> String {
+    let label = usize::from(set.labels()[index]);
+    format!("#{index}: {}", plain(&names[label]))
 }
 
-fn print_blocks(set: &Dataset, indices: &[usize]) -> Result<(), Failure> {
+fn print_blocks(data: &Data, set: &Dataset, indices: &[usize]) -> Result<(), Failure> {
     let images: Vec<Captioned> = indices
         .iter()
         .map(|&index| Captioned {
-            caption: caption(set, index),
+            caption: caption(set, &data.class_names, index),
             shape: set.images().shape(),
             bytes: set.images().image(index),
         })
         .collect();
     let width = usize::from(terminal_width(io::stdout()));
     for text in blocks::side_by_side(&images, width, Ink::of_stdout()) {
-        line(format_args!("{text}"))?;
+        drawn(&text)?;
     }
     Ok(())
 }
 
-fn write_picture(set: &Dataset, indices: &[usize], path: &Path) -> Result<(), Failure> {
+fn write_picture(
+    data: &Data,
+    set: &Dataset,
+    indices: &[usize],
+    path: &Path,
+) -> Result<(), Failure> {
+    // The font has no letters but Latin ones.
+    let latin = data.class_names.iter().all(|name| name.is_ascii());
+    let names = match latin {
+        true => data.class_names.clone(),
+        false => class_names::numbers(set.classes()),
+    };
     let cells: Vec<Cell> = indices
         .iter()
         .map(|&index| Cell {
             shape: set.images().shape(),
             image: set.images().image(index),
-            caption: caption(set, index),
+            caption: caption(set, &names, index),
         })
         .collect();
     // About as many columns as rows.
@@ -146,17 +158,22 @@ fn write_picture(set: &Dataset, indices: &[usize], path: &Path) -> Result<(), Fa
     Ok(())
 }
 
-fn print_json(set: &Dataset, split: Split, indices: &[usize]) -> Result<(), Failure> {
+fn print_json(data: &Data, set: &Dataset, split: Split, indices: &[usize]) -> Result<(), Failure> {
     let [_, height, width] = set.images().shape();
     for &index in indices {
         let planes = set.images().image(index).chunks(height * width);
         let pixels: Vec<Vec<&[u8]>> = planes.map(|plane| plane.chunks(width).collect()).collect();
-        let object = json!({
+        let mut object = json!({
             "index": index,
             "label": set.labels()[index],
             "split": split.name(),
             "pixels": pixels,
         });
+        let label = usize::from(set.labels()[index]);
+        let name = &data.class_names[label];
+        if *name != label.to_string() {
+            object["class"] = name.as_str().into();
+        }
         line(format_args!("{object}"))?;
     }
     Ok(())

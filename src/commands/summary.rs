@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use super::{Failure, ModelArgs, NetworkArg, network_alone};
-use crate::report::{bytes, grouped, line};
+use crate::report::{bytes, drawn, grouped, line};
 use longhand::data::Normalisation;
 use longhand::engines::lanes::Settings;
 use longhand::engines::lanes::plan::plan;
@@ -37,7 +37,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let (network, normalisation) = open(args)?;
     if args.pytorch {
         let program = pytorch_program::program(&network, &normalisation);
-        line(format_args!("{}", program.trim_end()))?;
+        drawn(program.trim_end())?;
         return Ok(());
     }
     let memory = Memory::of(&network, args.batch_size);

@@ -10,7 +10,7 @@ use crate::report::canvas::PictureError;
 use crate::report::grid::{Cell, grid};
 use crate::report::{Confusion, grouped, line, percent};
 use longhand::data::Dataset;
-use longhand::formats::write_whole;
+use longhand::files::write_whole;
 use longhand::layers::cross_entropy::reference::{argmax, forward, softmax};
 use ndarray::Array2;
 use serde_json::json;
@@ -88,9 +88,12 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             _ => percent(right as f64 / images as f64),
         };
         let (images, right) = (grouped(images as u64), grouped(right as u64));
-        line(format_args!(
-            "{class:>5} {images:>8} {right:>8} {accuracy:>10}"
-        ))?;
+        let own_name = match data.class_names.get(class) {
+            Some(name) if *name != class.to_string() => name.as_str(),
+            _ => model.own_class_name(class).unwrap_or_default(),
+        };
+        let text = format!("{class:>5} {images:>8} {right:>8} {accuracy:>10}  {own_name}");
+        line(format_args!("{}", text.trim_end()))?;
     }
     line(format_args!(""))?;
     line(format_args!(

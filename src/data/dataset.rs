@@ -1,7 +1,7 @@
 //! Images with labels, and the checks that make four IDX files a training set.
 
-use std::fs::File;
-use std::io::Read;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::ops::Range;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
@@ -10,10 +10,13 @@ use std::thread;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::class_names;
+use super::emnist::{self, Emnist};
 use super::idx::{Elements, Idx, IdxError, IdxFault};
 use super::images::Images;
 use super::normalisation::Normalisation;
 use crate::digest;
+use crate::files::read_at_most;
 
 /// The most pixels that one image may have, channels counted: 2^24.
 pub const MAX_PIXELS: usize = 1 << 24;
@@ -35,12 +38,22 @@ pub enum DataError {
         fault: DataFault,
     },
     /// A file is not in the folder under any of its names.
-    #[error("{}: neither {name} nor {name}.gz is there, nor in MNIST/raw below it", folder.display())]
+    #[error("{}: neither {name} nor {name}.gz is there, nor in raw or MNIST/raw below it{}", folder.display(), others(.prefixes))]
     Missing {
         /// The folder that was searched.
         folder: PathBuf,
         /// The name that was looked for.
         name: String,
+        /// The prefixes of such files that are there.
+        prefixes: Vec<String>,
+    },
+    /// The file that names the classes cannot be read.
+    #[error("{}: {fault}", path.display())]
+    ClassNames {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        fault: io::Error,
     },
 }
 
@@ -86,12 +99,14 @@ pub enum DataFault {
         train: [usize; 3],
     },
     /// A test label that no training example has.
-    #[error("label {label}, but the training labels are 0 to {}", classes - 1)]
+    #[error("label {label}, but the training labels are {first} to {last}")]
     Label {
         /// The label.
         label: u8,
-        /// One more than the largest training label.
-        classes: usize,
+        /// The first class's.
+        first: u8,
+        /// The last class's.
+        last: u8,
     },
 }
 
@@ -193,6 +208,10 @@ pub struct Data {
     pub test: Dataset,
     /// How pixels become numbers.
     pub normalisation: Normalisation,
+    /// What the classes are called; their numbers, where nothing else is known.
+    pub class_names: Vec<String>,
+    /// What was put right, if they are EMNIST's.
+    pub emnist: Option<Emnist>,
     /// The four files, training images first: which data these are.
     pub files: Vec<SourceFile>,
 }
@@ -207,16 +226,27 @@ pub struct SourceFile {
 }
 
 impl Data {
-    /// Reads the four files from `folder`, or from `MNIST/raw` below it, where torchvision puts
-    /// them; plain or gzipped; with `prefix` as in `emnist-letters-train-images-idx3-ubyte`.
+    /// Reads the four files from `folder`, or from `raw` or `MNIST/raw` below it, where torchvision
+    /// puts them; plain or gzipped; with `prefix` as in `emnist-letters-train-images-idx3-ubyte`,
+    /// which says that they are EMNIST's.
     ///
     /// They are normalised with the mean and deviation of their own training images, which for
-    /// MNIST are the usual figures.
+    /// MNIST are the usual figures. Classes have the names of `classes.txt` in the folder, or else
+    /// those of a data set that is known ([`class_names`]).
     ///
     /// # Errors
     /// If a file is missing or damaged, or the four make no training set.
     pub fn open(folder: &Path, prefix: Option<&str>) -> Result<Self, DataError> {
-        let data = Self::read(&folder.display().to_string(), |part| {
+        Self::open_as(folder, prefix, prefix.is_some_and(emnist::is_prefix))
+    }
+
+    /// The same, where `emnist` says whether images are stored transposed and labels may begin
+    /// at 1.
+    ///
+    /// # Errors
+    /// As [`Data::open`].
+    pub fn open_as(folder: &Path, prefix: Option<&str>, emnist: bool) -> Result<Self, DataError> {
+        let data = Self::read(&folder.display().to_string(), emnist, |part| {
             let path = find(folder, prefix, part)?;
             let name = path.display().to_string();
             match File::open(&path) {
@@ -229,13 +259,23 @@ impl Data {
             }
         })?;
         let normalisation = Normalisation::of(data.train.images());
-        Ok(data.normalised_by(normalisation))
+        let mut data = data.normalised_by(normalisation);
+        let classes = data.train.classes();
+        if let Some(known) = class_names::known(folder, prefix, &data.files[0].md5, classes) {
+            data.name = known.name.to_owned();
+            data.class_names = known.classes;
+        }
+        if let Some(names) = read_class_names(&folder.join(class_names::FILE), classes)? {
+            data.class_names = names;
+        }
+        Ok(data)
     }
 
     /// Reads the four files from wherever `source` finds them, the training images beside the
     /// rest. Not yet normalised: by mean 0 and deviation 1.
     pub(super) fn read<'a>(
         name: &str,
+        emnist: bool,
         source: impl Fn(Part) -> Result<(String, Box<dyn Read + 'a>), DataError> + Sync,
     ) -> Result<Self, DataError> {
         let read = |part| {
@@ -272,7 +312,12 @@ impl Data {
         });
         // The training images' error comes first, whichever thread was first.
         let (images, train_images) = train_images?;
-        let (labels, test, test_labels, [train_labels, test_images, test_file]) = rest?;
+        let (mut labels, test, mut test_labels, [train_labels, test_images, test_file]) = rest?;
+        // EMNIST's letters are 1 to 26.
+        let first = match labels.iter().min() {
+            Some(1) if emnist => 1,
+            _ => 0,
+        };
 
         if test.shape() != images.shape() {
             let fault = DataFault::Size {
@@ -282,12 +327,26 @@ impl Data {
             return Err(unsuited(&test_images, 4, fault));
         }
         let channels = images.shape()[0];
-        let classes = usize::from(labels.iter().copied().max().unwrap_or(0)) + 1;
+        let last = labels.iter().copied().max().unwrap_or(0);
+        let classes = usize::from(last - first) + 1;
+        if let Some(n) = test_labels.iter().position(|l| !(first..=last).contains(l)) {
+            let label = test_labels[n];
+            let fault = DataFault::Label { label, first, last };
+            return Err(unsuited(&test_file, 8 + n as u64, fault));
+        }
+        let all = labels.iter_mut().chain(&mut test_labels);
+        all.for_each(|label| *label -= first);
+        let [images, test] = [images, test].map(|images| match emnist {
+            true => emnist::upright(&images),
+            false => images,
+        });
         Ok(Self {
             name: name.to_owned(),
             train: pair(images, labels, classes, &train_labels)?,
             test: pair(test, test_labels, classes, &test_file)?,
             normalisation: Normalisation::none(channels),
+            class_names: class_names::numbers(classes),
+            emnist: emnist.then_some(Emnist { shifted: first > 0 }),
             files: vec![train_images, train_labels, test_images, test_file],
         })
     }
@@ -314,7 +373,7 @@ fn find(folder: &Path, prefix: Option<&str>, part: Part) -> Result<PathBuf, Data
     let prefix = prefix
         .map(|prefix| format!("{prefix}-"))
         .unwrap_or_default();
-    for folder in [folder.to_owned(), folder.join("MNIST/raw")] {
+    for folder in FOLDERS.map(|below| folder.join(below)) {
         for name in part.names() {
             for ending in ["", ".gz"] {
                 let path = folder.join(format!("{prefix}{name}{ending}"));
@@ -327,7 +386,56 @@ fn find(folder: &Path, prefix: Option<&str>, part: Part) -> Result<PathBuf, Data
     Err(DataError::Missing {
         folder: folder.to_owned(),
         name: format!("{prefix}{}", part.names()[0]),
+        prefixes: prefixes(folder),
     })
+}
+
+/// Where files may be below a folder.
+const FOLDERS: [&str; 3] = ["", "raw", "MNIST/raw"];
+
+/// The prefixes of the files of training images that are there, sorted.
+fn prefixes(folder: &Path) -> Vec<String> {
+    let entries = FOLDERS.map(|below| fs::read_dir(folder.join(below)));
+    let names = entries.into_iter().flatten().flatten().flatten();
+    let mut prefixes: Vec<String> = names
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let name = name.strip_suffix(".gz").unwrap_or(&name);
+            let prefix = name.strip_suffix(Part::TrainImages.names()[0])?;
+            Some(prefix.strip_suffix('-')?.to_owned())
+        })
+        .collect();
+    prefixes.sort_unstable();
+    prefixes.dedup();
+    prefixes
+}
+
+/// What to do where files have prefixes.
+fn others(prefixes: &[String]) -> String {
+    match prefixes {
+        [] => String::new(),
+        prefixes => format!("; there are files with the prefix {}", prefixes.join(", ")),
+    }
+}
+
+/// The names in a file of classes, if there is one.
+fn read_class_names(path: &Path, classes: usize) -> Result<Option<Vec<String>>, DataError> {
+    let error = |fault| DataError::ClassNames {
+        path: path.to_owned(),
+        fault,
+    };
+    let text = match read_at_most(path, class_names::MAX_BYTES) {
+        Err(fault) if fault.kind() == io::ErrorKind::NotFound => return Ok(None),
+        text => text.map_err(error)?,
+    };
+    let text = String::from_utf8(text).ok();
+    match text.and_then(|text| class_names::parse(&text, classes)) {
+        Some(names) => Ok(Some(names)),
+        None => {
+            let message = format!("the names of {classes} classes are needed, a line each");
+            Err(error(io::Error::new(io::ErrorKind::InvalidData, message)))
+        }
+    }
 }
 
 /// Images from their file: u8, of rank 3 (N, H, W) or 4 (N, C, H, W), no dimension 0.
@@ -412,14 +520,6 @@ fn pair(
             images: images.len(),
         };
         return Err(unsuited(file, 4, fault));
-    }
-    if let Some(n) = labels.iter().position(|&l| usize::from(l) >= classes) {
-        let label = labels[n];
-        return Err(unsuited(
-            file,
-            8 + n as u64,
-            DataFault::Label { label, classes },
-        ));
     }
     Ok(Dataset {
         images,

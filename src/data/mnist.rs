@@ -18,7 +18,7 @@ const TEST_LABELS: &[u8] = include_bytes!("../../data/mnist/t10k-labels-idx1-uby
 /// # Errors
 /// None in an intact program.
 pub fn mnist() -> Result<Data, DataError> {
-    let data = Data::read("MNIST", |part| {
+    let data = Data::read("MNIST", false, |part| {
         let (name, bytes) = match part {
             Part::TrainImages => ("train-images-idx3-ubyte", TRAIN_IMAGES),
             Part::TrainLabels => ("train-labels-idx1-ubyte", TRAIN_LABELS),

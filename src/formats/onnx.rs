@@ -56,6 +56,7 @@ pub fn encode(model: &Model) -> Result<Vec<u8>, TooLarge> {
         ("network", network.to_string()),
         ("mean", format!("{:?}", normalisation.mean())),
         ("deviation", format!("{:?}", normalisation.deviation())),
+        ("classes", serde_json::json!(model.class_names).to_string()),
         ("trained_on", model.trained_on.clone()),
     ];
     let message = ModelProto {

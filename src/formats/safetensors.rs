@@ -2,8 +2,8 @@
 //! are (`safetensors.torch.load_file`).
 //!
 //! The tensors are the network's parameters, `f32`, under PyTorch's names. The metadata hold one
-//! entry, `longhand`: JSON with the network's text, the normalisation, and what the model was
-//! trained on. One entry, because the order of several is not fixed, and the same model should be
+//! entry, `longhand`: JSON with the network's text, the normalisation, the classes' names, and what
+//! the model was trained on. One entry, because the order of several is not fixed, and the same model should be
 //! the same file.
 
 use std::collections::HashMap;
@@ -26,6 +26,9 @@ pub(super) struct Metadata {
     network: String,
     mean: Vec<f32>,
     deviation: Vec<f32>,
+    /// Files of before there were names have none.
+    #[serde(default)]
+    classes: Vec<String>,
     trained_on: String,
 }
 
@@ -47,6 +50,7 @@ pub(super) fn encode(model: &Model) -> Result<Vec<u8>, ModelFault> {
         network: model.network.to_string(),
         mean: model.normalisation.mean().to_vec(),
         deviation: model.normalisation.deviation().to_vec(),
+        classes: model.class_names.clone(),
         trained_on: model.trained_on.clone(),
     };
     let metadata = serde_json::to_string(&metadata)
@@ -92,9 +96,15 @@ impl Metadata {
             .ok_or_else(|| {
                 ModelFault::Metadata("mean and deviation do not suit the network".into())
             })?;
+        if metadata.classes.len() > network.output().elements() {
+            return Err(ModelFault::Metadata(
+                "it names more classes than the network tells apart".into(),
+            ));
+        }
         Ok(About {
             network,
             normalisation,
+            class_names: metadata.classes,
             trained_on: metadata.trained_on,
         })
     }

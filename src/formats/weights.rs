@@ -9,8 +9,9 @@ use std::path::Path;
 
 use thiserror::Error;
 
-use super::{pth, read_at_most, safetensors, write_whole};
+use super::{pth, safetensors};
 use crate::data::Normalisation;
+use crate::files::{read_at_most, write_whole};
 use crate::layers::MAX_ELEMENTS;
 use crate::model::Model;
 use crate::network::{Description, Network, NetworkError, Preset};
@@ -170,6 +171,7 @@ pub fn decode(bytes: &[u8], network: Option<&Description>) -> Result<Model, Mode
 pub(super) struct About {
     pub network: Network,
     pub normalisation: Normalisation,
+    pub class_names: Vec<String>,
     pub trained_on: String,
 }
 
@@ -178,6 +180,7 @@ fn model(tensors: &mut dyn Tensors, about: About) -> Result<Model, ModelFault> {
     let About {
         network,
         normalisation,
+        class_names,
         trained_on,
     } = about;
     for parameter in network.parameters() {
@@ -212,6 +215,7 @@ fn model(tensors: &mut dyn Tensors, about: About) -> Result<Model, ModelFault> {
         network,
         normalisation,
         parameters,
+        class_names,
         trained_on,
     })
 }
@@ -254,6 +258,7 @@ fn bare(tensors: &dyn Tensors, asked: Option<&Description>) -> Result<About, Mod
     Ok(About {
         network,
         normalisation,
+        class_names: Vec::new(),
         trained_on: "unknown data".to_owned(),
     })
 }

@@ -1,7 +1,8 @@
 //! Pictures that people draw, read as the tutorial reads them: a PNG or JPEG is opened (`decode`)
-//! and made gray and small (`prepare`).
+//! and made gray and small (`prepare`). [`mod@import`] makes a training set of a folder of them.
 
 mod decode;
+pub mod import;
 mod prepare;
 
 use std::fs::File;

@@ -16,18 +16,42 @@ use std::io::{self, IsTerminal, Write};
 pub use confusion::Confusion;
 pub use progress::Bar;
 
-/// Writes a line of results to stdout. A pipe that the reader has closed takes it silently, as
-/// nobody is left to read it.
+/// Writes a line of results to stdout, in plain characters: what a terminal would obey, in the
+/// name of a file or in what a file says of itself, is shown as JSON has it. A pipe that the
+/// reader has closed takes it silently, as nobody is left to read it.
 pub fn line(text: fmt::Arguments) -> io::Result<()> {
+    drawn(&plain(&text.to_string()))
+}
+
+/// Writes text of our own to stdout, of several lines perhaps, and with colours; else as [`line`].
+pub fn drawn(text: &str) -> io::Result<()> {
     match writeln!(io::stdout().lock(), "{text}") {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result.map_err(|error| io::Error::new(error.kind(), format!("stdout: {error}"))),
     }
 }
 
-/// Writes a message to stderr. If that fails there is nowhere to say so.
+/// Writes a message to stderr, in plain characters as [`line`]. If that fails there is nowhere to
+/// say so.
 pub fn note(text: fmt::Arguments) {
+    drawn_note(&plain(&text.to_string()));
+}
+
+/// Writes text of our own to stderr, of several lines perhaps, and with colours.
+pub fn drawn_note(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// The text with every control character as JSON has it: `\u001b`.
+pub fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character.is_control() {
+            true => plain += &format!("\\u{:04x}", u32::from(character)),
+            false => plain.push(character),
+        }
+    }
+    plain
 }
 
 /// Whether the terminal may be drawn upon: stderr is one, and `NO_COLOR` is unset or empty
@@ -103,6 +127,12 @@ pub fn bar(share: f64, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_terminal_has_nothing_to_obey() {
+        let text = "a\x1b]0;b\x07\n\u{9b}31m \u{7f}お é";
+        assert_eq!(plain(text), r"a\u001b]0;b\u0007\u000a\u009b31m \u007fお é");
+    }
 
     #[test]
     fn bytes_are_in_the_unit_that_suits_them() {

@@ -16,7 +16,7 @@ use thiserror::Error;
 use super::history::{self, EpochRecord};
 use super::run_record::RunRecord;
 use crate::data::Normalisation;
-use crate::formats::{read_at_most, write_whole};
+use crate::files::{read_at_most, write_whole};
 use crate::layers::MAX_ELEMENTS;
 use crate::model::Model;
 use crate::network::{Description, Network};
@@ -126,6 +126,7 @@ impl Checkpoint {
             network,
             normalisation,
             parameters,
+            class_names: data.class_names.clone(),
             trained_on: data.name.clone(),
         })
     }

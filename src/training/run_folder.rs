@@ -10,8 +10,8 @@ use thiserror::Error;
 use super::checkpoint::{Checkpoint, CheckpointError, CheckpointFault};
 use super::history;
 use super::run_record::RunRecord;
+use crate::files::{UNFINISHED, remove, write_whole};
 use crate::formats::weights::ModelError;
-use crate::formats::{UNFINISHED, remove, write_whole};
 
 /// Where runs go that are given no folder.
 pub const RUNS: &str = "runs";
@@ -307,7 +307,7 @@ pub fn newest_model(runs: &Path) -> Option<PathBuf> {
 mod tests {
     use super::*;
     use crate::engines::Metrics;
-    use crate::formats::faults::fail_after;
+    use crate::files::faults::fail_after;
     use crate::optimisers::TrainingState;
     use crate::training::{EpochRecord, Recipe};
     use serde_json::json;

@@ -97,6 +97,12 @@ pub struct DataRecord {
     pub test_images: usize,
     /// Classes.
     pub classes: usize,
+    /// What they are called.
+    #[serde(default)]
+    pub class_names: Vec<String>,
+    /// Whether the files are EMNIST's, with images transposed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub emnist: bool,
     /// The mean of each channel, by which pixels are normalised.
     pub mean: Vec<f32>,
     /// The standard deviation of each channel.

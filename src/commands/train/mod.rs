@@ -14,7 +14,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser};
 use super::{BUILTIN, DataArgs, EngineArgs, Failure, NetworkArg, described, devices, open_model};
 use crate::report::curves::curves;
 use crate::report::plot::plot;
-use crate::report::{Bar, grouped, line, may_draw, note, percent, terminal_width};
+use crate::report::{Bar, drawn_note, grouped, line, may_draw, note, percent, terminal_width};
 use longhand::data::Data;
 use longhand::digest;
 use longhand::engines::memory::Load;
@@ -119,7 +119,10 @@ pub fn run(args: &Args, started: Instant) -> Result<(), Failure> {
         Some(run) => args.data.or(&run.data),
         None => args.data.clone(),
     };
-    let data = source.open()?;
+    let data = match args.quiet {
+        true => source.open_quietly()?,
+        false => source.open()?,
+    };
     if let (Some(run), None) = (&like, &args.data.data) {
         check_same_data(&data, run)?;
     }
@@ -326,6 +329,8 @@ fn record(
             train_images: data.train.len(),
             test_images: data.test.len(),
             classes: data.train.classes(),
+            class_names: data.class_names.clone(),
+            emnist: data.emnist.is_some(),
             mean: data.normalisation.mean().to_vec(),
             deviation: data.normalisation.deviation().to_vec(),
             files: data.files.clone(),
@@ -543,7 +548,7 @@ impl Run<'_> {
             false => self.draw_curves(),
         };
         if self.args.plot && !self.checkpoint.history.is_empty() {
-            note(format_args!("{}", self.plot()));
+            drawn_note(&self.plot());
         }
         let seconds = Seconds {
             start_to_first_step: self.first_step,
