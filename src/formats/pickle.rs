@@ -161,12 +161,12 @@ impl Machine<'_> {
             // NEWTRUE, NEWFALSE
             0x88 | 0x89 => self.push(Value::Bool),
             // BININT, BININT1, BININT2, LONG1
-            b'J' => self.integer(4)?,
-            b'K' => self.integer(1)?,
-            b'M' => self.integer(2)?,
+            b'J' => self.integer(4, true)?,
+            b'K' => self.integer(1, false)?,
+            b'M' => self.integer(2, false)?,
             0x8a => {
                 let length = usize::from(self.byte()?);
-                self.integer(length)?;
+                self.integer(length, true)?;
             }
             // BINUNICODE
             b'X' => {
@@ -257,14 +257,13 @@ impl Machine<'_> {
     }
 
     /// Sizes, places and strides are not negative, and no storage has 2^56 elements.
-    fn integer(&mut self, bytes: usize) -> Result<(), PickleFault> {
+    fn integer(&mut self, bytes: usize, signed: bool) -> Result<(), PickleFault> {
         const NUMBER: PickleFault = Unfit("a number is negative, or none that a tensor can have");
         if bytes > 7 {
             return Err(NUMBER);
         }
         let number = self.number(bytes)?;
-        // Only BININT1 and BININT2 have no sign.
-        if bytes > 2 && number >> (8 * bytes - 1) != 0 {
+        if signed && bytes > 0 && number >> (8 * bytes - 1) != 0 {
             return Err(NUMBER);
         }
         self.push(Value::Int(number));

@@ -12,8 +12,9 @@ pub const MAX_BYTES: u64 = 1 << 26;
 /// The most pixels of a side.
 pub const MAX_SIDE: u32 = 16_384;
 
-/// The most memory that decoding may take: 1 GiB, four bytes a pixel of the largest picture.
-const MAX_MEMORY: u64 = 1 << 30;
+/// The most bytes that a picture may have when it is decoded: 256 MiB, which is 89 million pixels of
+/// three bytes. A small file can promise any number, so its header is asked first.
+pub const MAX_DECODED: u64 = 1 << 28;
 
 pub(super) fn decode(source: impl Read) -> Result<DynamicImage, PictureFault> {
     let mut bytes = Vec::new();
@@ -32,7 +33,7 @@ pub(super) fn decode(source: impl Read) -> Result<DynamicImage, PictureFault> {
     let mut limits = Limits::default();
     limits.max_image_width = Some(MAX_SIDE);
     limits.max_image_height = Some(MAX_SIDE);
-    limits.max_alloc = Some(MAX_MEMORY);
+    limits.max_alloc = Some(MAX_DECODED);
     reader.limits(limits);
     reader.decode().map_err(|error| match error {
         ImageError::Limits(_) => PictureFault::TooLarge,

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use thiserror::Error;
 
-pub use decode::{MAX_BYTES, MAX_SIDE};
+pub use decode::{MAX_BYTES, MAX_DECODED, MAX_SIDE};
 
 use crate::data::Images;
 
@@ -31,9 +31,9 @@ pub enum PictureFault {
     /// The operating system could not read it.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// More than [`MAX_BYTES`], [`MAX_SIDE`], or the memory that decoding may take.
+    /// More than [`MAX_BYTES`], [`MAX_SIDE`] or [`MAX_DECODED`].
     #[error(
-        "too large: a picture has at most {MAX_SIDE} x {MAX_SIDE} pixels and {MAX_BYTES} bytes"
+        "too large: a picture has at most {MAX_SIDE} pixels a side, {MAX_BYTES} bytes, and {MAX_DECODED} bytes when it is decoded"
     )]
     TooLarge,
     /// Neither PNG nor JPEG.

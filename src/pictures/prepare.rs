@@ -11,23 +11,21 @@ pub(super) fn prepare(
     [channels, height, width]: [usize; 3],
 ) -> Result<Images, PictureFault> {
     let picture = eight_bits(picture);
-    let planes = match channels {
-        1 => vec![gray(&picture)],
+    // A network's sides are far below 2^32: its image has at most MAX_ELEMENTS pixels.
+    let small = |plane: GrayImage| bilinear(&plane, width as u32, height as u32);
+    let bytes = match channels {
+        1 => small(gray(picture)),
         3 => {
-            let rgb = picture.to_rgb8();
+            let rgb = picture.into_rgb8();
             let (width, height) = rgb.dimensions();
+            // One after the other, so that one is in memory.
             let plane = |c: usize| {
                 GrayImage::from_fn(width, height, |x, y| image::Luma([rgb.get_pixel(x, y)[c]]))
             };
-            vec![plane(0), plane(1), plane(2)]
+            (0..3).flat_map(|c| small(plane(c))).collect()
         }
         _ => return Err(PictureFault::Channels(channels)),
     };
-    // A network's sides are far below 2^32: its image has at most MAX_ELEMENTS pixels.
-    let bytes = planes
-        .iter()
-        .flat_map(|plane| bilinear(plane, width as u32, height as u32))
-        .collect();
     Images::new([channels, height, width], bytes)
         .ok_or_else(|| PictureFault::Damaged("it has no pixel".to_owned()))
 }
@@ -56,11 +54,11 @@ fn map<P: Pixel<Subpixel = u16>, Q: Pixel<Subpixel = u8>>(
 }
 
 /// PIL's mode `L`: ITU-R 601-2 luma in 16-bit fixed point. Transparency is dropped.
-fn gray(picture: &DynamicImage) -> GrayImage {
+fn gray(picture: DynamicImage) -> GrayImage {
     if !picture.color().has_color() {
-        return picture.to_luma8();
+        return picture.into_luma8();
     }
-    let rgb = picture.to_rgb8();
+    let rgb = picture.into_rgb8();
     GrayImage::from_fn(rgb.width(), rgb.height(), |x, y| {
         let [r, g, b] = rgb.get_pixel(x, y).0.map(u32::from);
         // 0.299 R + 0.587 G + 0.114 B
