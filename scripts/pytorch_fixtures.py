@@ -9,6 +9,8 @@ tutorial.safetensors, odd.safetensors: one network and one batch each, in float6
 10 steps of SGD on that batch (`after.NAME`). The metadata's one entry, `fixture`, is JSON: longhand's
 text of the network, mean and deviation of each channel, and the settings of SGD.
 
+tutorial.pth, odd.pth: the parameters of both before training, as torch.save writes a state dict.
+
 optimisers.safetensors: a small network and one batch in the same form, and for each rule of how to
 step its first `RULE.loss`, the parameters after 10 steps (`RULE.after.NAME`) and, where they are
 averaged, their average (`RULE.average.NAME`). The entry `fixture` has the rules as longhand's
@@ -93,6 +95,7 @@ def write_network(name, network, text, shape, mean, deviation, sgd, seed):
     mean, deviation = np.float32(mean), np.float32(deviation)
     x = torch.from_numpy(images) / 255
     x = (x - column(mean)) / column(deviation)
+    write_checkpoint(name, network)
     with torch.no_grad():
         classes = network(x).shape[1]
     labels = random.integers(0, classes, len(images), dtype=np.uint8)
@@ -115,6 +118,25 @@ def write_network(name, network, text, shape, mean, deviation, sgd, seed):
 
     fixture = dict(network=text, mean=mean.tolist(), deviation=deviation.tolist(), **sgd)
     save_file(tensors, FIXTURES / f"{name}.safetensors", {"fixture": json.dumps(fixture)})
+
+
+def write_checkpoint(name, network):
+    """The parameters as float32; but for the tutorial's, as PyTorch may hold them, too: with the
+    channels last, and as parts of one storage."""
+    state = OrderedDict((name, p.detach().float()) for name, p in network.state_dict().items())
+    if name != "tutorial":
+        flat = torch.cat([torch.zeros(3)] + [p.flatten() for p in state.values()])
+        offset = 3
+        for key, p in state.items():
+            part = flat[offset : offset + p.numel()].reshape(p.shape)
+            offset += p.numel()
+            if p.dim() == 4:
+                part = p.to(memory_format=torch.channels_last)
+            if p.dim() == 2:
+                part = p.t().contiguous().t()
+            state[key] = part
+    # The name of the folder inside is that of the file.
+    torch.save(state, FIXTURES / f"{name}.pth")
 
 
 # Each rule as longhand writes it; what is not there is as in plain SGD.

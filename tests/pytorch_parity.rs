@@ -12,6 +12,7 @@ use longhand::engines::lanes::Convolutions;
 use longhand::engines::{Engine, EngineError, Im2col, Lanes, Reference};
 use longhand::hardware::lanes::Portable;
 use longhand::layers::Shape;
+use longhand::model::Model;
 use longhand::network::{Description, Network};
 use longhand::optimisers::{Optimiser, Schedule, Sgd, StepRule, Steps, TrainingState};
 use longhand::tensor::{Element, relative_error};
@@ -30,6 +31,21 @@ fn every_engine_computes_the_tutorial_network_as_pytorch_does() {
 #[test]
 fn every_engine_computes_odd_kernels_strides_and_paddings_as_pytorch_does() {
     every_engine("odd");
+}
+
+#[test]
+fn a_state_dict_that_pytorch_saved_is_read_to_the_bit() {
+    for name in ["tutorial", "odd"] {
+        let f = &Fixture::<SgdSettings>::read(name);
+        let path = fixtures().join(format!("{name}.pth"));
+        // The tutorial's network is known by its tensors.
+        let asked = (name != "tutorial").then(|| f.network().description().clone());
+        let model = Model::open(&path, asked.as_ref()).unwrap();
+        assert_eq!(model.network, f.network());
+        let before: Vec<f64> = f.before(&f.network());
+        let read: Vec<f64> = model.parameters.iter().map(|&p| f64::from(p)).collect();
+        assert!(read == before, "{name}");
+    }
 }
 
 #[test]
