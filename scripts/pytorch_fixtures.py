@@ -125,7 +125,7 @@ def write_checkpoint(name, network):
     channels last, and as parts of one storage."""
     state = OrderedDict((name, p.detach().float()) for name, p in network.state_dict().items())
     if name != "tutorial":
-        flat = torch.cat([torch.zeros(3)] + [p.flatten() for p in state.values()])
+        flat = torch.cat([torch.zeros(3, dtype=torch.float32)] + [p.flatten() for p in state.values()])
         offset = 3
         for key, p in state.items():
             part = flat[offset : offset + p.numel()].reshape(p.shape)
