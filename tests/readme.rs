@@ -72,6 +72,14 @@ fn every_command_of_the_readme_does_what_it_says() {
     );
     write_set(&path.join("DIR"), "t10k", &data.test.slice(0..100).unwrap());
 
+    for class in ["cat", "dog"] {
+        let folder = path.join("PICTURES").join(class);
+        fs::create_dir_all(&folder).unwrap();
+        for n in 1..4 {
+            fs::copy(checkout.join(picture), folder.join(format!("{n}.png"))).unwrap();
+        }
+    }
+
     let commands = commands();
     assert!(commands.len() >= 14, "{commands:?}");
     for command in &commands {
@@ -97,6 +105,8 @@ fn every_command_of_the_readme_does_what_it_says() {
         "report/confusion.png",
         "report/mistakes.png",
         "report/predictions.csv",
+        "MINE/classes.txt",
+        "net.onnx",
     ] {
         assert!(path.join(file).is_file(), "{file}");
     }

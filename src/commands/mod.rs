@@ -319,8 +319,8 @@ fn open_model(path: &Path, network: Option<&Description>) -> Result<Model, Model
 
 #[derive(Args)]
 struct ModelArgs {
-    /// Weights to use: a safetensors file, or `builtin` [default: the newest run's under runs/,
-    /// else builtin]
+    /// Weights to use: a safetensors file, PyTorch's .pth, or `builtin` [default: the newest run's
+    /// under runs/, else builtin]
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
     /// The weights' network, where their file does not say: a preset, a text or @FILE

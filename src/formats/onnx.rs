@@ -46,11 +46,6 @@ pub struct TooLarge(pub usize);
 pub fn encode(model: &Model) -> Result<Vec<u8>, TooLarge> {
     let network = &model.network;
     assert_eq!(model.parameters.len(), network.parameter_count());
-    // Checked before the weights are copied; the rest of the message is small beside the limit.
-    let weights = 4 * network.parameter_count();
-    if weights > MAX_BYTES {
-        return Err(TooLarge(weights));
-    }
     let normalisation = &model.normalisation;
     let entries = [
         ("network", network.to_string()),
@@ -93,7 +88,7 @@ fn graph(model: &Model) -> GraphProto {
             .collect(),
     });
     let how = format!(
-        "pixels of each channel from 0 to 1, less the mean {:?}, divided by the deviation {:?}",
+        "bytes of each channel divided by 255, less the mean {:?}, divided by the deviation {:?}",
         model.normalisation.mean(),
         model.normalisation.deviation()
     );

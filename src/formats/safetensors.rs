@@ -36,7 +36,7 @@ pub(super) struct Metadata {
 ///
 /// # Errors
 /// If there are not as many parameters as the network has.
-pub(super) fn encode(model: &Model) -> Result<Vec<u8>, ModelFault> {
+pub fn encode(model: &Model) -> Result<Vec<u8>, ModelFault> {
     let count = model.network.parameter_count();
     if model.parameters.len() != count {
         return Err(ModelFault::Shape {

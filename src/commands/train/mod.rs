@@ -49,8 +49,8 @@ pub struct Args {
     like: Option<PathBuf>,
     #[command(flatten)]
     settings: recipe::RecipeArgs,
-    /// Begin with the weights of a safetensors file, or `builtin`; a last layer for other classes
-    /// is new
+    /// Begin with the weights of a safetensors file, PyTorch's .pth, or `builtin`; a last layer for
+    /// other classes is new
     #[arg(long, value_name = "FILE")]
     init: Option<PathBuf>,
     /// The run's folder [default: the next free runs/N]
