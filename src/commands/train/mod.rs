@@ -595,12 +595,16 @@ impl Run<'_> {
             ))?;
         }
         line(format_args!(
-            "test accuracy {} after {} epoch{}, {:.2} s of training, {:.2} s in all",
+            "test accuracy {} after {} epoch{}, {:.2} s of training, {:.2} s {}",
             percent(last.test.accuracy()),
             last.epoch,
             if last.epoch == 1 { "" } else { "s" },
             seconds.training,
             seconds.total,
+            match self.checkpoint.record.resumed.is_empty() {
+                true => "in all",
+                false => "since it was resumed",
+            },
         ))?;
         if let Some(best) = self.checkpoint.best_epoch()
             && let Some(validation) = best.validation
