@@ -1151,3 +1151,31 @@ fn show_draws_as_many_images_side_by_side_as_the_terminal_is_wide() {
     assert_eq!(captions(5, ""), (1, true));
     assert_eq!(captions(38, "NO_COLOR=1"), (4, false));
 }
+
+#[cfg(feature = "mnist")]
+#[test]
+fn pytorchs_checkpoint_is_a_model_wherever_one_is_asked_for() {
+    let place = Place::new();
+    let fixtures = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    fs::copy(fixtures.join("tutorial.pth"), place.path("net.pth")).unwrap();
+    fs::copy(fixtures.join("pictures/gray.png"), place.path("gray.png")).unwrap();
+    place
+        .succeeds("predict gray.png --model net.pth")
+        .stderr(contains("model: net.pth, trained on unknown data"));
+    place
+        .succeeds("summary --model net.pth")
+        .stdout(contains("linear 50, linear 10"));
+    place.succeeds("export net.pth --onnx net.onnx");
+    place.succeeds("test --model net.pth --json");
+    // Of ten classes, where the data have four: a new last layer.
+    place
+        .succeeds("train --init net.pth --epochs 1 --out run")
+        .stderr(contains("first weights: "));
+    let other = "test --data data --model net.pth --network lenet5";
+    place.fails(1, other, &["net.pth: ", "not of `lenet5`"]);
+    place.fails(
+        1,
+        "test --data data --model net.pth",
+        &["reads images of 1x28x28"],
+    );
+}
