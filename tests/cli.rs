@@ -1179,3 +1179,56 @@ fn pytorchs_checkpoint_is_a_model_wherever_one_is_asked_for() {
         &["reads images of 1x28x28"],
     );
 }
+
+/// A name that would change the terminal's title and colour, and write over the line before.
+#[cfg(unix)]
+#[test]
+fn what_a_terminal_would_obey_in_a_files_name_is_not_passed_on() {
+    let place = Place::new();
+    let name = "\u{1b}]0;title\u{7}\u{1b}[31m\u{9b}2J\r\u{1b}[1Aok.png";
+    place.write_picture(name, 1);
+    fs::rename(place.path("data"), place.path("\u{1b}[7m")).unwrap();
+    for words in [
+        vec!["predict", name],
+        vec!["predict", name, "--json"],
+        vec!["predict", "nowhere\u{1b}[31m"],
+        vec!["show", "--data", "\u{1b}[7m", "--count", "1"],
+        vec!["show", "--data", "\u{1b}[7m", "--out", "\u{1b}[8m.png"],
+        vec!["show", "--data", "\u{1b}[9m"],
+        vec!["test", "--data", "\u{1b}[7m", "--model", "\u{1b}[7m"],
+        vec![
+            "train",
+            "--data",
+            "\u{1b}[7m",
+            "--network",
+            "@net",
+            "--epochs",
+            "1",
+            "--out",
+            "\u{1b}[1m",
+        ],
+        vec![
+            "test",
+            "--data",
+            "\u{1b}[7m",
+            "--model",
+            "\u{1b}[1m/model.safetensors",
+        ],
+        vec!["export", "builtin", "--onnx", "\u{1b}[1m.onnx"],
+        vec!["import", "\u{1b}[7m", "--out", "x"],
+    ] {
+        let assert = place.longhand("").args(&words).assert();
+        let output = assert.get_output();
+        for stream in [&output.stdout, &output.stderr] {
+            let text = String::from_utf8(stream.clone()).unwrap();
+            let obeyed = |c: char| c.is_control() && c != '\n';
+            assert!(!text.contains(obeyed), "{words:?}: {text:?}");
+        }
+    }
+    let assert = place
+        .longhand("")
+        .args(["predict", name, "--json"])
+        .assert();
+    let json: serde_json::Value = serde_json::from_str(&stdout(&assert)).unwrap();
+    assert_eq!(json["image"], name);
+}
