@@ -76,8 +76,6 @@ impl Adam {
     ///
     /// - `parameters`, `mean`, `mean_square`: (P), all changed
     /// - `gradients`: (P)
-    // So that an engine can compile it for its instructions.
-    #[inline(always)]
     pub fn step<T: Element>(
         &self,
         lr: f64,

@@ -16,8 +16,6 @@ use crate::tensor::Element;
 ///
 /// - `parameters`: (P)
 /// - `average`: (P), changed
-// So that an engine can compile it for its instructions.
-#[inline(always)]
 pub fn step<T: Element>(decay: f64, done: u64, parameters: &[T], average: &mut [T]) {
     assert_eq!(parameters.len(), average.len(), "average: (P)");
     if done == 0 {

@@ -218,8 +218,6 @@ impl StepRule {
     ///
     /// - `state`: everything (P), changed
     /// - `gradients`: (P), of the batch's mean loss; clipped, if they are too long
-    // So that an engine can compile it for its instructions.
-    #[inline(always)]
     pub fn update<T: Element>(&self, state: &mut TrainingState<T>, gradients: &mut [T]) {
         if let Some(norm) = self.clip_norm {
             clipping::clip(gradients, norm);

@@ -60,8 +60,6 @@ impl Sgd {
     ///
     /// - `parameters`, `velocity`: (P), both changed
     /// - `gradients`: (P)
-    // So that an engine can compile it for its instructions.
-    #[inline(always)]
     pub fn step<T: Element>(
         &self,
         lr: f64,

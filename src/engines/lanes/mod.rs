@@ -14,7 +14,6 @@
 
 mod one_image;
 pub mod plan;
-mod step;
 mod workspace;
 
 use std::ops::ControlFlow;
@@ -355,7 +354,9 @@ impl<T: lanes::Lanes> Lanes<T> {
         for slice in &self.slices[1..count] {
             let slice = locked(slice);
             metrics.add(slice.metrics);
-            step::add(self.lanes, &mut sum.d_parameters, &slice.d_parameters);
+            for (sum, d_parameter) in sum.d_parameters.iter_mut().zip(&slice.d_parameters) {
+                *sum += d_parameter;
+            }
         }
         (sum, metrics)
     }
@@ -464,9 +465,8 @@ impl<T: lanes::Lanes> Engine for Lanes<T> {
     }
 
     fn train_batch(&mut self, batch: &Batch, rule: &StepRule) -> Result<Metrics, EngineError> {
-        let lanes = self.lanes;
         self.one_gradient(batch, rule, |state, sum| {
-            step::update(lanes, rule, state, sum)
+            rule.update(state, sum);
         })
     }
 
@@ -485,9 +485,8 @@ impl<T: lanes::Lanes> Engine for Lanes<T> {
             Box::new(batches(data, order, rule.batch_size))
         };
         let largest = rule.batch_size.min(order.len());
-        let lanes = self.lanes;
         self.each_gradient(largest, all, rule, |state, sum, metrics| {
-            step::update(lanes, rule, state, sum);
+            rule.update(state, sum);
             result = totals.add(metrics, state.steps, rule, watch);
             match result {
                 Ok(()) => ControlFlow::Continue(()),
