@@ -10,8 +10,8 @@
 //! | [`network`] | what a network is: text, shapes, named parameters, first weights, presets |
 //! | [`layers`] | the mathematics: a folder a layer, a file a way of computing it |
 //! | [`optimisers`] | how gradients change parameters, and how the learning rate goes |
-//! | [`engines`] | buffers and the order of calls: [`engines::Reference`], [`engines::Im2col`], [`engines::Lanes`] |
-//! | [`hardware`] | what the machine gives: vectors, matrix products, threads that work in step |
+//! | [`engines`] | buffers and the order of calls: [`engines::Reference`], [`engines::Im2col`], [`engines::Lanes`], [`engines::Cuda`] |
+//! | [`hardware`] | what the machine gives: vectors, matrix products, threads that work in step, GPUs |
 //! | [`training`] | recipes, the loop over epochs, what it records, the run's folder |
 //! | [`model`], [`formats`] | a trained network, and its file |
 //! | [`tensor`], [`random`], [`digest`], [`files`] | numbers, draws, which data and weights they were, whole files |

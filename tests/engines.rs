@@ -2,12 +2,15 @@
 //!
 //! An engine joins by one line in [`engines`].
 
+mod emulated;
+
 use std::ops::ControlFlow;
 
+use emulated::EmulatedGpu;
 use longhand::data::{Batch, Dataset, Images, Normalisation};
 use longhand::engines::check::{Case, against_reference};
 use longhand::engines::lanes::{self, Convolutions, Settings};
-use longhand::engines::{Engine, EngineError, Im2col, Metrics, Reference};
+use longhand::engines::{Cuda, Engine, EngineError, Im2col, Metrics, Reference};
 use longhand::hardware::lanes::Path;
 use longhand::network::initialisation::initial_parameters;
 use longhand::network::{Description, Network, Preset};
@@ -41,6 +44,10 @@ fn engines_with(network: &Network, convolutions: Convolutions) -> Vec<Box<dyn En
         let settings = Settings { path, convolutions };
         [1, 3].map(|threads| lanes(network, threads, settings))
     }));
+    if let Some(gpu) = EmulatedGpu::open() {
+        let cuda = Cuda::new(gpu, network.clone(), &normalisation);
+        engines.push(Box::new(cuda.unwrap()));
+    }
     engines
 }
 
@@ -327,7 +334,7 @@ fn agree_over_an_epoch(rule: StepRule) {
         assert_eq!(found.examples, 50, "{name}");
         let loss = relative_error(&[found.loss()], &[expected.loss()]);
         assert!(loss <= 1e-5, "{name}: loss differs by {loss:e}");
-        let (state, wide) = (engine.state(), reference.state());
+        let (state, wide) = (engine.state().unwrap(), reference.state().unwrap());
         assert_eq!(state.steps, 4, "{name}");
         for (vector, found, expected) in [
             ("parameters", &state.parameters, &wide.parameters),
@@ -459,7 +466,7 @@ fn the_same_seed_gives_the_same_bits_on_any_number_of_threads() {
             let metrics = engine
                 .train_epoch(&data, &order, rule, &mut |_| ControlFlow::Continue(()))
                 .unwrap();
-            let state = engine.state();
+            let state = engine.state().unwrap();
             let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
             let logits = engine.predict(data.images()).unwrap();
             (
@@ -586,11 +593,11 @@ fn training_goes_on_from_a_state_as_if_never_stopped() {
             };
             whole.load(&TrainingState::initial(&network, 5)).unwrap();
             epoch(whole.as_mut(), &order[..16]);
-            let state = whole.state();
+            let state = whole.state().unwrap();
             epoch(whole.as_mut(), &order[16..]);
             resumed.load(&state).unwrap();
             epoch(resumed.as_mut(), &order[16..]);
-            assert_eq!(whole.state(), resumed.state());
+            assert_eq!(whole.state().unwrap(), resumed.state().unwrap());
         }
     }
 }
@@ -603,7 +610,7 @@ fn the_one_who_watches_can_stop_an_epoch() {
     for mut engine in engines(&network) {
         let result = engine.train_epoch(&data, &order, &rule(8), &mut |_| ControlFlow::Break(()));
         assert_eq!(result, Err(EngineError::Stopped));
-        assert_eq!(engine.state().steps, 1, "{}", engine.name());
+        assert_eq!(engine.state().unwrap().steps, 1, "{}", engine.name());
     }
 }
 

@@ -1,15 +1,18 @@
 //! Every engine gives what PyTorch gives: logits, loss, gradients, and the parameters after ten
 //! steps, by any rule; and learning rates go as PyTorch's do. `scripts/pytorch_fixtures.py` wrote down what PyTorch gives.
 
+mod emulated;
+
 use std::any::type_name;
 use std::collections::BTreeMap;
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use emulated::EmulatedGpu;
 use longhand::data::{Batch, Dataset, Images, Normalisation};
 use longhand::engines::lanes::Convolutions;
-use longhand::engines::{Engine, EngineError, Im2col, Lanes, Reference};
+use longhand::engines::{Cuda, Engine, EngineError, Im2col, Lanes, Reference};
 use longhand::hardware::lanes::Portable;
 use longhand::layers::Shape;
 use longhand::model::Model;
@@ -56,6 +59,9 @@ fn every_rule_steps_as_pytorch_does() {
     f.steps(Reference::<f32>::new(f.network(), f.normalisation()), 1e-4);
     f.steps(Im2col::new(f.network(), f.normalisation(), None), 1e-4);
     f.steps(lanes(f), 1e-4);
+    if let Some(gpu) = EmulatedGpu::open() {
+        f.steps(Cuda::new(gpu, f.network(), &f.normalisation()), 1e-4);
+    }
 }
 
 #[test]
@@ -100,6 +106,9 @@ fn every_engine(fixture: &str) {
     f.holds(Reference::<f32>::new(f.network(), f.normalisation()), 1e-4);
     f.holds(Im2col::new(f.network(), f.normalisation(), None), 1e-4);
     f.holds(lanes(f), 1e-4);
+    if let Some(gpu) = EmulatedGpu::open() {
+        f.holds(Cuda::new(gpu, f.network(), &f.normalisation()), 1e-4);
+    }
 }
 
 /// The engine by the plainest of its paths; tests/engines.rs holds the others to it.
@@ -295,7 +304,7 @@ impl Fixture<SgdSettings> {
                 ControlFlow::Continue(())
             })
             .unwrap();
-        let after = engine.state().parameters;
+        let after = engine.state().unwrap().parameters;
 
         let mut wrong = Vec::new();
         wrong.extend(self.compare("logits", logits, tolerance));
@@ -311,7 +320,7 @@ impl Fixture<Rules> {
     fn steps<T: Element, E: Engine<T>>(&self, engine: Result<E, EngineError>, tolerance: f64) {
         let (mut engine, dataset, batch) = self.begin(engine);
         let network = engine.network().clone();
-        let before = engine.state();
+        let before = engine.state().unwrap();
         let mut wrong = Vec::new();
         for (name, settings) in &self.about.settings.rules {
             let rule = StepRule {
@@ -338,7 +347,7 @@ impl Fixture<Rules> {
                     ControlFlow::Continue(())
                 })
                 .unwrap();
-            let state = engine.state();
+            let state = engine.state().unwrap();
             let after = format!("{name}.after");
             wrong.extend(self.compare_all(&after, &network, &state.parameters, tolerance));
             if settings.average.is_some() {

@@ -376,8 +376,8 @@ impl Engine for Im2col {
         Ok(())
     }
 
-    fn state(&self) -> TrainingState {
-        self.model.state.clone()
+    fn state(&self) -> Result<TrainingState, EngineError> {
+        Ok(self.model.state.clone())
     }
 
     fn steps(&self) -> u64 {

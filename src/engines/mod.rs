@@ -4,6 +4,7 @@
 //! random numbers. [`open`] makes one by name.
 
 pub mod check;
+pub mod cuda;
 pub mod im2col;
 pub mod lanes;
 pub mod memory;
@@ -18,10 +19,12 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::data::{Batch, Dataset, Images, Normalisation, batches};
+use crate::hardware::gpu::GpuError;
 use crate::layers::{Shape, cross_entropy};
 use crate::network::{Network, NetworkError};
 use crate::optimisers::{StepRule, TrainingState};
 use crate::tensor::{Element, Tensor};
+pub use cuda::Cuda;
 pub use im2col::Im2col;
 pub use lanes::Lanes;
 pub use reference::Reference;
@@ -90,6 +93,9 @@ pub enum EngineError {
         /// How many may be taken.
         most: u64,
     },
+    /// A GPU failed.
+    #[error(transparent)]
+    Gpu(#[from] GpuError),
     /// A thread panicked: a fault of the engine's.
     #[error("a thread of the engine failed: {0}. This is a fault of longhand's: please report it")]
     Panicked(String),
@@ -191,7 +197,10 @@ pub trait Engine<T: Element = f32>: Send {
     fn load(&mut self, state: &TrainingState<T>) -> Result<(), EngineError>;
 
     /// Hands them out as they are now.
-    fn state(&self) -> TrainingState<T>;
+    ///
+    /// # Errors
+    /// If a GPU fails.
+    fn state(&self) -> Result<TrainingState<T>, EngineError>;
 
     /// How many steps were done, as the state has it.
     fn steps(&self) -> u64;

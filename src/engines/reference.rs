@@ -190,8 +190,8 @@ impl<T: Element> Engine<T> for Reference<T> {
         Ok(())
     }
 
-    fn state(&self) -> TrainingState<T> {
-        self.state.clone()
+    fn state(&self) -> Result<TrainingState<T>, EngineError> {
+        Ok(self.state.clone())
     }
 
     fn steps(&self) -> u64 {

@@ -1,6 +1,7 @@
-//! What the machine gives: matrix products at its speed, vectors, threads that work in step.
+//! What the machine gives: matrix products at its speed, vectors, threads that work in step, GPUs.
 
 mod gemm;
+pub mod gpu;
 pub mod lanes;
 pub mod workers;
 

@@ -9,6 +9,8 @@
 //!   multiplications. `conv2d_relu_max_pool2d` is the three fused, which only `lanes` has;
 //! - `one_image.rs`, for one image alone, with its channels in the lanes.
 //!
+//! A GPU's kernel stands in `kernels/`, a file of the folder's name.
+//!
 //! A `forward` takes its inputs first and its output last. The `backward` beside it takes what it
 //! needs of the forward pass, then `d_y`, the gradient of the loss by the output `y`, then the
 //! gradients to be filled: `d_x` is written, `d_weight` and `d_bias` are added to, because the

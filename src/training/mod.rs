@@ -158,7 +158,7 @@ pub fn train(
             })
             .map_err(ended)?;
         let seconds = start.elapsed().as_secs_f64();
-        let state = engine.state();
+        let state = engine.state().map_err(ended)?;
         let judged = [Some(&data.test), validation.as_ref()];
         let [test, validation] = judge(engine, &rule, &state, judged).map_err(ended)?;
         let test = test.unwrap_or_default();

@@ -399,11 +399,9 @@ impl<T: lanes::Lanes> Engine for Lanes<T> {
         Ok(())
     }
 
-    fn state(&self) -> TrainingState {
-        self.state
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+    fn state(&self) -> Result<TrainingState, EngineError> {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        Ok(state.clone())
     }
 
     fn steps(&self) -> u64 {

@@ -1,0 +1,58 @@
+// The updates of src/optimisers, element by element: parameters, moments and average are (count).
+
+extern "C" __global__ void sgd(
+    float* parameters, const float* gradients, float* velocity, int count,
+    float lr, float momentum, float weight_decay, int nesterov)
+{
+    int index = blockIdx.x * blockDim.x + threadIdx.x;
+    if (index >= count) return;
+    float gradient = gradients[index] + weight_decay * parameters[index];
+    velocity[index] = momentum * velocity[index] + gradient;
+    float change = nesterov ? gradient + momentum * velocity[index] : velocity[index];
+    parameters[index] -= lr * change;
+}
+
+// `decay` is 1 - lr weight_decay where the decay is decoupled, else 1, and `penalty` then the L2
+// penalty; `rate` is lr / (1 - beta1^t), `root` the square root of 1 - beta2^t.
+extern "C" __global__ void adam(
+    float* parameters, const float* gradients, float* mean, float* mean_square, int count,
+    float decay, float penalty, float rate, float root,
+    float beta1, float rest1, float beta2, float rest2, float eps)
+{
+    int index = blockIdx.x * blockDim.x + threadIdx.x;
+    if (index >= count) return;
+    float gradient = gradients[index] + penalty * parameters[index];
+    float m = beta1 * mean[index] + rest1 * gradient;
+    float v = beta2 * mean_square[index] + rest2 * gradient * gradient;
+    mean[index] = m;
+    mean_square[index] = v;
+    parameters[index] = decay * parameters[index] - rate * m / (sqrtf(v) / root + eps);
+}
+
+extern "C" __global__ void average(
+    const float* parameters, float* average, int count, float kept, float fresh)
+{
+    int index = blockIdx.x * blockDim.x + threadIdx.x;
+    if (index >= count) return;
+    average[index] = kept * average[index] + fresh * parameters[index];
+}
+
+// One block: the norm of all gradients, in f64 and in one order, and then what shortens them to
+// `most`, if they are longer.
+extern "C" __global__ void clip(float* gradients, int count, double most)
+{
+    __shared__ double sums[256];
+    double sum = 0;
+    for (int index = threadIdx.x; index < count; index += blockDim.x)
+        sum += (double)gradients[index] * gradients[index];
+    sums[threadIdx.x] = sum;
+    for (unsigned half = blockDim.x / 2; half > 0; half /= 2) {
+        __syncthreads();
+        if (threadIdx.x < half) sums[threadIdx.x] += sums[threadIdx.x + half];
+    }
+    __syncthreads();
+    double factor = most / (sqrt(sums[0]) + 1e-6);
+    if (factor < 1)
+        for (int index = threadIdx.x; index < count; index += blockDim.x)
+            gradients[index] *= (float)factor;
+}

@@ -1,0 +1,17 @@
+// The sizes that kernels are told, as src/engines/cuda/shapes.rs has them: whole numbers of 32 bits,
+// in this order. All tensors are row-major; N is the number of images.
+#pragma once
+
+// A layer with windows. x: (N, C, H, W), y: (N, O, oh, ow); O is C for pooling.
+struct Windows {
+    int n, c, h, w;
+    int o, oh, ow;
+    int kh, kw;
+    int stride_h, stride_w;
+    int padding_h, padding_w;
+};
+
+// A linear layer. x: (N, I), y: (N, O).
+struct Linear {
+    int n, i, o;
+};

@@ -1,0 +1,119 @@
+//! A GPU as the CUDA engine sees it: memory, copies and kernels by name. What it is, a device behind
+//! the driver or kernels that are run on the CPU for the tests, the engine need not know.
+
+use std::fmt;
+
+use thiserror::Error;
+
+/// A call that a GPU did not do: which, and what it said.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("GPU: {call}: {reason}")]
+pub struct GpuError {
+    /// The call, or the kernel.
+    pub call: String,
+    /// What was wrong.
+    pub reason: String,
+}
+
+impl GpuError {
+    /// What was wrong with a call.
+    pub fn new(call: impl Into<String>, reason: impl fmt::Display) -> Self {
+        Self {
+            call: call.into(),
+            reason: reason.to_string(),
+        }
+    }
+}
+
+/// The sizes of a layer with windows, as `kernels/shapes.h` has them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+#[allow(missing_docs, reason = "the header names them")]
+pub struct Windows {
+    pub n: i32,
+    pub c: i32,
+    pub h: i32,
+    pub w: i32,
+    pub o: i32,
+    pub oh: i32,
+    pub ow: i32,
+    pub kh: i32,
+    pub kw: i32,
+    pub stride_h: i32,
+    pub stride_w: i32,
+    pub padding_h: i32,
+    pub padding_w: i32,
+}
+
+/// The sizes of a linear layer, as `kernels/shapes.h` has them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+#[allow(missing_docs, reason = "the header names them")]
+pub struct Linear {
+    pub n: i32,
+    pub i: i32,
+    pub o: i32,
+}
+
+/// What a kernel is given.
+#[derive(Debug)]
+pub enum Argument<'a, B> {
+    /// Memory, from a byte on.
+    Memory(&'a B, usize),
+    /// A whole number.
+    I32(i32),
+    /// One without sign.
+    U32(u32),
+    /// A large one without sign.
+    U64(u64),
+    /// A number.
+    F32(f32),
+    /// A precise one.
+    F64(f64),
+    /// Sizes.
+    Windows(Windows),
+    /// Sizes.
+    Linear(Linear),
+}
+
+/// A GPU.
+pub trait Gpu: Send {
+    /// Memory on it. Kernels write through it though it is only lent to them.
+    type Memory: Send;
+
+    /// What it is called.
+    fn name(&self) -> String;
+
+    /// Memory of so many bytes, at least 1, aligned for any number. What is in it is anything.
+    ///
+    /// # Errors
+    /// If there is not so much.
+    fn allocate(&self, bytes: usize) -> Result<Self::Memory, GpuError>;
+
+    /// Copies bytes into memory, from its byte `at` on.
+    ///
+    /// # Errors
+    /// If they do not fit.
+    fn upload(&self, to: &Self::Memory, at: usize, bytes: &[u8]) -> Result<(), GpuError>;
+
+    /// Waits for all kernels, and copies bytes from memory, from its byte `at` on.
+    ///
+    /// # Errors
+    /// If there are not so many, or if a kernel failed.
+    fn download(&self, from: &Self::Memory, at: usize, to: &mut [u8]) -> Result<(), GpuError>;
+
+    /// Runs a kernel in `blocks` blocks of `threads` threads each, behind all that was run before.
+    ///
+    /// # Errors
+    /// If it cannot be run.
+    ///
+    /// # Safety
+    /// The arguments must be the kernel's, and the memory as large as it takes it to be.
+    unsafe fn launch(
+        &self,
+        kernel: &'static str,
+        blocks: u32,
+        threads: u32,
+        arguments: &[Argument<Self::Memory>],
+    ) -> Result<(), GpuError>;
+}
