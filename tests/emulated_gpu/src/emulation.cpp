@@ -9,9 +9,12 @@
 #include "linear.cu"
 #include "max_pool2d.cu"
 #include "optimisers.cu"
+#include "planted.cu"
 #include "relu.cu"
 
+#include <csetjmp>
 #include <cstdio>
+#include <deque>
 #include <map>
 #include <mutex>
 #include <stdexcept>
@@ -54,31 +57,63 @@ const std::map<std::string, Known> KERNELS = {
     KERNEL_WITH_BARRIERS(clip),
     KERNEL(relu_forward),
     KERNEL(relu_backward),
+    KERNEL_WITH_BARRIERS(planted_divergence),
+    KERNEL_WITH_BARRIERS(planted_rotation),
+    KERNEL(planted_barrier),
 };
 #undef KERNEL
 #undef KERNEL_WITH_BARRIERS
 
 enum class Fate { Ready, Waits, Done };
 
+// A thread of a block, and of the next one after that.
 struct Fiber {
     ucontext_t context;
+    // Where it goes on.
+    jmp_buf here;
     std::vector<char> stack = std::vector<char>(STACK);
+    bool started = false;
     Fate fate = Fate::Ready;
 };
 
 // One launch at a time, for shared memory is static.
 std::mutex launching;
-std::vector<Fiber> fibers;
-ucontext_t scheduler;
+// A fiber stays at its address.
+std::deque<Fiber> fibers;
+jmp_buf scheduler;
 Fiber* running = nullptr;
 const Kernel* kernel = nullptr;
 void** arguments = nullptr;
 
+// Back to the scheduler, until it resumes the fiber.
+void leave(Fate fate)
+{
+    Fiber* fiber = running;
+    fiber->fate = fate;
+    // Jumps ask nothing of the system, as swapcontext would.
+    if (_setjmp(fiber->here) == 0) _longjmp(scheduler, 1);
+}
+
 void run_fiber()
 {
-    (*kernel)(arguments);
-    running->fate = Fate::Done;
-    // The context's link leads back to the scheduler.
+    for (;;) {
+        (*kernel)(arguments);
+        leave(Fate::Done);
+    }
+}
+
+void resume(Fiber& fiber)
+{
+    running = &fiber;
+    if (_setjmp(scheduler) != 0) return;
+    if (fiber.started) _longjmp(fiber.here, 1);
+    fiber.started = true;
+    getcontext(&fiber.context);
+    fiber.context.uc_stack.ss_sp = fiber.stack.data();
+    fiber.context.uc_stack.ss_size = fiber.stack.size();
+    fiber.context.uc_link = nullptr;
+    makecontext(&fiber.context, run_fiber, 0);
+    setcontext(&fiber.context);
 }
 
 void run_block_without_fibers(unsigned threads)
@@ -89,30 +124,22 @@ void run_block_without_fibers(unsigned threads)
 
 void run_block(unsigned threads)
 {
-    for (unsigned index = 0; index < threads; index++) {
-        Fiber& fiber = fibers[index];
-        getcontext(&fiber.context);
-        fiber.context.uc_stack.ss_sp = fiber.stack.data();
-        fiber.context.uc_stack.ss_size = fiber.stack.size();
-        fiber.context.uc_link = &scheduler;
-        makecontext(&fiber.context, run_fiber, 0);
-        fiber.fate = Fate::Ready;
-    }
+    for (unsigned index = 0; index < threads; index++) fibers[index].fate = Fate::Ready;
     for (;;) {
         unsigned waiting = 0;
         for (unsigned index = 0; index < threads; index++) {
-            Fiber& fiber = fibers[index];
-            if (fiber.fate == Fate::Done) continue;
+            if (fibers[index].fate == Fate::Done) continue;
             threadIdx.x = index;
-            fiber.fate = Fate::Ready;
-            running = &fiber;
-            swapcontext(&scheduler, &fiber.context);
-            waiting += fiber.fate == Fate::Waits;
+            resume(fibers[index]);
+            waiting += fibers[index].fate == Fate::Waits;
         }
         if (waiting == 0) return;
-        if (waiting < threads)
+        if (waiting < threads) {
+            // Those that wait will never be resumed: the next launch has fibers of its own.
+            fibers.clear();
             throw std::runtime_error("only " + std::to_string(waiting) + " of "
                 + std::to_string(threads) + " threads reach a barrier");
+        }
     }
 }
 
@@ -123,8 +150,7 @@ void __syncthreads()
 {
     using namespace emulation;
     if (!running) throw std::runtime_error("it has barriers, and is not listed as one that has");
-    running->fate = Fate::Waits;
-    swapcontext(&running->context, &scheduler);
+    leave(Fate::Waits);
 }
 
 // Runs a kernel by its name. Gives 0, or writes what was wrong, in at most `size` bytes.
