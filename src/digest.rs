@@ -24,6 +24,13 @@ pub fn sha256(parameters: &[f32]) -> String {
     hexadecimal(&digest.finalize())
 }
 
+/// The SHA-256 of parts, one after the other.
+pub fn sha256_of_bytes(parts: &[&[u8]]) -> String {
+    let mut digest = Sha256::new();
+    parts.iter().for_each(|part| digest.update(part));
+    hexadecimal(&digest.finalize())
+}
+
 /// Bytes as a digest reads them: nothing is kept, nothing fails.
 struct Sink<D>(D);
 

@@ -168,6 +168,13 @@ fn every_engine_gives_the_same_test_result() {
         |engine| place.test_json(&format!("--model run/model.safetensors --engine {engine}"));
     let reference = test("reference");
     for kind in EngineKind::ALL {
+        if matches!(kind, EngineKind::Cuda(_)) && longhand::hardware::gpu::Device::open(0).is_err()
+        {
+            // One sentence says why there is no GPU.
+            let line = "test --data data --model run/model.safetensors --engine cuda";
+            place.fails(1, line, &["error: GPU: "]);
+            continue;
+        }
         let result = test(kind.name());
         assert_eq!(result["correct"], reference["correct"], "{kind:?}");
         assert!(close(
@@ -309,6 +316,30 @@ fn devices_lists_every_engine_and_the_processor() {
 }
 
 #[test]
+fn a_gpu_that_is_not_there_is_an_error_and_no_end() {
+    let place = Place::new();
+    for line in [
+        "train --engine cuda:99 --out run",
+        "gradcheck --engine cuda:99",
+    ] {
+        place.fails(1, line, &["error: GPU: "]);
+    }
+    assert!(!place.path("run").exists());
+    for engine in ["cuda:", "cuda:x", "cuda:-1", "gpu"] {
+        place.fails(
+            2,
+            &format!("train --engine {engine}"),
+            &["possible values", "cuda"],
+        );
+    }
+    place.fails(
+        2,
+        "train --engine cuda --threads 2",
+        &["leave out --threads"],
+    );
+}
+
+#[test]
 fn devices_json_is_one_object() {
     let assert = Place::new().succeeds("devices --json").stderr("");
     let devices: Value = serde_json::from_str(&stdout(&assert)).unwrap();
@@ -323,6 +354,9 @@ fn devices_json_is_one_object() {
     assert!(!devices["cpu"]["name"].as_str().unwrap().is_empty());
     assert!(devices["cpu"]["features"].is_array());
     assert!(devices["gpus"].is_array());
+    // The driver's version, or why there is none.
+    let cuda = devices["cuda"].as_object().unwrap();
+    assert!(cuda.contains_key("version") != cuda.contains_key("missing"));
 }
 
 #[test]

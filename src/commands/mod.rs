@@ -12,13 +12,14 @@ mod summary;
 mod test;
 mod train;
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::io::Read;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use clap::builder::PossibleValue;
+use clap::builder::{EnumValueParser, PossibleValue, TypedValueParser};
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::report;
@@ -182,11 +183,39 @@ impl ValueEnum for EngineValue {
     }
 }
 
+/// Reads an engine's name, and `cuda:N`.
+#[derive(Clone)]
+struct EngineParser;
+
+impl TypedValueParser for EngineParser {
+    type Value = EngineKind;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        argument: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<EngineKind, clap::Error> {
+        match value.to_str().and_then(EngineKind::named) {
+            Some(kind) => Ok(kind),
+            // Which says what there is.
+            None => EnumValueParser::<EngineValue>::new()
+                .parse_ref(command, argument, value)
+                .map(|EngineValue(kind)| kind),
+        }
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let values = EngineValue::value_variants().iter();
+        Some(Box::new(values.filter_map(EngineValue::to_possible_value)))
+    }
+}
+
 #[derive(Args)]
 struct EngineArgs {
     /// What computes [default: auto]
-    #[arg(long, value_enum)]
-    engine: Option<EngineValue>,
+    #[arg(long, value_parser = EngineParser)]
+    engine: Option<EngineKind>,
     /// How many threads compute [default: as many as the machine has]
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
@@ -214,10 +243,14 @@ impl EngineArgs {
         normalisation: Normalisation,
         load: Load,
     ) -> Result<Box<dyn Engine>, Failure> {
-        let kind = self.engine.map_or(default, |engine| engine.0);
+        let kind = self.engine.unwrap_or(default);
         let threads = self.threads.map(NonZeroUsize::get);
         if kind == EngineKind::Reference && threads.is_some_and(|threads| threads > 1) {
             let message = "the engine reference has one thread: leave out --threads";
+            return Err(Failure::Usage(message.to_owned()));
+        }
+        if matches!(kind, EngineKind::Cuda(_)) && threads.is_some() {
+            let message = "the engine cuda has the GPU's threads: leave out --threads";
             return Err(Failure::Usage(message.to_owned()));
         }
         let most = self

@@ -41,6 +41,8 @@ pub fn memory(
     let (workspaces, vectors) = match kind {
         // Activations and their gradients, and a gradient.
         EngineKind::Reference => (8 * network.activation_elements(), 1),
+        // The GPU's memory is its own affair; it says so itself if there is not enough.
+        EngineKind::Cuda(_) => (0, 0),
         EngineKind::Im2col => (
             threads.saturating_mul(im2col::workspace_bytes(network)),
             im2col::slices(load.batch),

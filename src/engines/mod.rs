@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::data::{Batch, Dataset, Images, Normalisation, batches};
-use crate::hardware::gpu::GpuError;
+use crate::hardware::gpu::{Device, GpuError};
 use crate::layers::{Shape, cross_entropy};
 use crate::network::{Network, NetworkError};
 use crate::optimisers::{StepRule, TrainingState};
@@ -356,16 +356,19 @@ pub enum EngineKind {
     Im2col,
     /// [`Lanes`]
     Lanes,
+    /// [`Cuda`] on the GPU of this number.
+    Cuda(usize),
 }
 
 impl EngineKind {
-    /// All of them, the default first.
-    pub const ALL: [Self; 5] = [
+    /// All of them, the default first; of several GPUs the first.
+    pub const ALL: [Self; 6] = [
         Self::Auto,
         Self::Cpu,
         Self::Reference,
         Self::Im2col,
         Self::Lanes,
+        Self::Cuda(0),
     ];
 
     /// The name.
@@ -376,12 +379,16 @@ impl EngineKind {
             Self::Reference => "reference",
             Self::Im2col => "im2col",
             Self::Lanes => "lanes",
+            Self::Cuda(_) => "cuda",
         }
     }
 
-    /// The kind called `name`.
+    /// The kind called `name`; `cuda:1` is the second GPU.
     pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name)
+        match name.strip_prefix("cuda:") {
+            Some(number) => number.parse().ok().map(Self::Cuda),
+            None => Self::ALL.into_iter().find(|kind| kind.name() == name),
+        }
     }
 
     /// What it stands for, in a line.
@@ -394,6 +401,7 @@ impl EngineKind {
             Self::Lanes => {
                 "eight or sixteen images in a register, Winograd convolution, all threads"
             }
+            Self::Cuda(_) => "an NVIDIA GPU, cuda:1 the second; still without speed",
         }
     }
 }
@@ -409,7 +417,8 @@ impl fmt::Display for EngineKind {
 /// `threads` is how many to use, `None` for as many as the machine has.
 ///
 /// # Errors
-/// If the normalisation is for other channels than the network's, or threads cannot be started.
+/// If the normalisation is for other channels than the network's, threads cannot be started, or
+/// there is no such GPU.
 pub fn open(
     kind: EngineKind,
     network: Network,
@@ -419,6 +428,9 @@ pub fn open(
     Ok(match kind {
         EngineKind::Reference => Box::new(Reference::new(network, normalisation)?),
         EngineKind::Im2col => Box::new(Im2col::new(network, normalisation, threads)?),
+        EngineKind::Cuda(ordinal) => {
+            Box::new(Cuda::new(Device::open(ordinal)?, network, &normalisation)?)
+        }
         EngineKind::Auto | EngineKind::Cpu | EngineKind::Lanes => lanes::open(
             network,
             normalisation,

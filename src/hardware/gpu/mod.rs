@@ -1,9 +1,14 @@
 //! A GPU as the CUDA engine sees it: memory, copies and kernels by name. What it is, a device behind
 //! the driver or kernels that are run on the CPU for the tests, the engine need not know.
 
+pub mod device;
+pub mod kernels;
+
 use std::fmt;
 
 use thiserror::Error;
+
+pub use device::Device;
 
 /// A call that a GPU did not do: which, and what it said.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

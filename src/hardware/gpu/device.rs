@@ -1,0 +1,247 @@
+//! An NVIDIA GPU behind its driver, which is looked for when it is asked for: the program starts, and
+//! is built, without one.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use cudarc::driver::{
+    CudaContext, CudaFunction, CudaSlice, CudaStream, DevicePtr, DeviceRepr, DriverError,
+    LaunchConfig, PushKernelArg, result, sys,
+};
+use cudarc::nvrtc::Ptx;
+
+use super::kernels::FILES;
+use super::{Argument, Gpu, GpuError, Linear, Windows};
+
+/// The oldest compute capability whose kernels there are.
+const OLDEST: (i32, i32) = (7, 5);
+
+// SAFETY: both are whole numbers of 32 bits in the order of `kernels/shapes.h`, without padding.
+unsafe impl DeviceRepr for Windows {}
+// SAFETY: likewise.
+unsafe impl DeviceRepr for Linear {}
+
+/// What a GPU says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Description {
+    /// What it is called.
+    pub name: String,
+    /// Its compute capability, as in 9.0.
+    pub compute_capability: (i32, i32),
+    /// Bytes of memory.
+    pub memory: usize,
+}
+
+/// The GPUs of this machine, as `CUDA_VISIBLE_DEVICES` shows them, and the driver's CUDA version, as
+/// in 12.8.
+///
+/// # Errors
+/// Why there is none.
+pub fn list() -> Result<(Vec<Description>, (i32, i32)), GpuError> {
+    let count = count()?;
+    let devices = (0..count).map(|ordinal| describe(&*context(ordinal)?));
+    let mut version = 0;
+    // SAFETY: the driver writes one number there, and was found by `count`.
+    let status = unsafe { sys::cuDriverGetVersion(&mut version) };
+    status
+        .result()
+        .map_err(|error| failed("cuDriverGetVersion", error))?;
+    let devices = devices.collect::<Result<_, _>>()?;
+    Ok((devices, (version / 1000, version % 1000 / 10)))
+}
+
+fn failed(call: &str, error: DriverError) -> GpuError {
+    // Its text may itself ask the driver, which is there if there is such an error.
+    GpuError::new(call, error)
+}
+
+/// How many GPUs there are, at least one. The calls in this order fail where others would panic.
+fn count() -> Result<usize, GpuError> {
+    // SAFETY: it only tries to open the library.
+    if !unsafe { sys::is_culib_present() } {
+        let reason = "there is no NVIDIA driver on this machine (its library libcuda is not found)";
+        return Err(GpuError::new("cuInit", reason));
+    }
+    result::init().map_err(|error| failed("cuInit", error))?;
+    let count = CudaContext::device_count().map_err(|error| failed("cuDeviceGetCount", error))?;
+    match usize::try_from(count) {
+        Ok(count) if count > 0 => Ok(count),
+        _ => {
+            let reason = "the driver shows no GPU (CUDA_VISIBLE_DEVICES may hide it)";
+            Err(GpuError::new("cuDeviceGetCount", reason))
+        }
+    }
+}
+
+fn context(ordinal: usize) -> Result<Arc<CudaContext>, GpuError> {
+    CudaContext::new(ordinal).map_err(|error| failed("cuDevicePrimaryCtxRetain", error))
+}
+
+fn describe(context: &CudaContext) -> Result<Description, GpuError> {
+    let failed = |error| failed("cuDeviceGetAttribute", error);
+    Ok(Description {
+        name: context.name().map_err(failed)?,
+        compute_capability: context.compute_capability().map_err(failed)?,
+        memory: context.total_mem().map_err(failed)?,
+    })
+}
+
+/// A GPU with the kernels loaded.
+pub struct Device {
+    description: Description,
+    stream: Arc<CudaStream>,
+    kernels: HashMap<&'static str, CudaFunction>,
+}
+
+/// Memory of a [`Device`].
+pub struct Memory {
+    bytes: usize,
+    address: u64,
+    /// Freed with this.
+    _slice: CudaSlice<u8>,
+}
+
+impl Device {
+    /// The GPU of this number, from 0 on.
+    ///
+    /// # Errors
+    /// If there is none, if it is too old, or if the driver cannot compile the kernels.
+    pub fn open(ordinal: usize) -> Result<Self, GpuError> {
+        let count = count()?;
+        if ordinal >= count {
+            let reason = format!("there is no GPU {ordinal}: they are 0 to {}", count - 1);
+            return Err(GpuError::new("cuDeviceGet", reason));
+        }
+        let context = context(ordinal)?;
+        let description = describe(&context)?;
+        let (major, minor) = description.compute_capability;
+        if (major, minor) < OLDEST {
+            let (oldest_major, oldest_minor) = OLDEST;
+            let reason = format!(
+                "{} has compute capability {major}.{minor}; {oldest_major}.{oldest_minor} is needed",
+                description.name
+            );
+            return Err(GpuError::new("cuDeviceGetAttribute", reason));
+        }
+        // SAFETY: one stream does all work, in its order, so nothing waits for an event.
+        unsafe { context.disable_event_tracking() };
+        let stream = context
+            .new_stream()
+            .map_err(|error| failed("cuStreamCreate", error))?;
+        let mut kernels = HashMap::new();
+        for file in FILES {
+            let module = context
+                .load_module(Ptx::from_src(file.ptx()?))
+                .map_err(|error| failed(&format!("cuModuleLoadData of {}", file.name), error))?;
+            for &kernel in file.kernels {
+                let function = module
+                    .load_function(kernel)
+                    .map_err(|error| failed(&format!("cuModuleGetFunction of {kernel}"), error))?;
+                kernels.insert(kernel, function);
+            }
+        }
+        Ok(Self {
+            description,
+            stream,
+            kernels,
+        })
+    }
+
+    /// What it says of itself.
+    pub fn description(&self) -> &Description {
+        &self.description
+    }
+}
+
+impl Memory {
+    /// The address of byte `at`, of `count` bytes that are there.
+    fn address(&self, call: &str, at: usize, count: usize) -> Result<u64, GpuError> {
+        match at.checked_add(count) {
+            Some(end) if end <= self.bytes => Ok(self.address + at as u64),
+            _ => {
+                let reason = format!("{count} bytes from {at} on are not in {}", self.bytes);
+                Err(GpuError::new(call, reason))
+            }
+        }
+    }
+}
+
+impl Gpu for Device {
+    type Memory = Memory;
+
+    fn name(&self) -> String {
+        self.description.name.clone()
+    }
+
+    fn allocate(&self, bytes: usize) -> Result<Memory, GpuError> {
+        // SAFETY: nobody relies on what is in it.
+        let slice = unsafe { self.stream.alloc::<u8>(bytes.max(1)) }
+            .map_err(|error| failed(&format!("allocating {bytes} bytes"), error))?;
+        let (address, _) = slice.device_ptr(&self.stream);
+        Ok(Memory {
+            bytes,
+            address,
+            _slice: slice,
+        })
+    }
+
+    fn upload(&self, to: &Memory, at: usize, bytes: &[u8]) -> Result<(), GpuError> {
+        let address = to.address("cuMemcpyHtoDAsync", at, bytes.len())?;
+        let failed = |error| failed("cuMemcpyHtoDAsync", error);
+        self.stream.context().bind_to_thread().map_err(failed)?;
+        // SAFETY: so many bytes are there; the source may go when the stream is done with it.
+        unsafe { result::memcpy_htod_async(address, bytes, self.stream.cu_stream()) }
+            .map_err(failed)?;
+        self.stream.synchronize().map_err(failed)
+    }
+
+    fn download(&self, from: &Memory, at: usize, to: &mut [u8]) -> Result<(), GpuError> {
+        let address = from.address("cuMemcpyDtoHAsync", at, to.len())?;
+        let failed = |error| failed("cuMemcpyDtoHAsync", error);
+        self.stream.context().bind_to_thread().map_err(failed)?;
+        // SAFETY: so many bytes are there, and are waited for below.
+        unsafe { result::memcpy_dtoh_async(to, address, self.stream.cu_stream()) }
+            .map_err(failed)?;
+        self.stream.synchronize().map_err(failed)
+    }
+
+    unsafe fn launch(
+        &self,
+        kernel: &'static str,
+        blocks: u32,
+        threads: u32,
+        arguments: &[Argument<Memory>],
+    ) -> Result<(), GpuError> {
+        let Some(function) = self.kernels.get(kernel) else {
+            return Err(GpuError::new(kernel, "there is no such kernel"));
+        };
+        let addresses = arguments.iter().map(|argument| match argument {
+            Argument::Memory(memory, at) => memory.address(kernel, *at, 0),
+            _ => Ok(0),
+        });
+        let addresses: Vec<u64> = addresses.collect::<Result<_, _>>()?;
+        let mut launch = self.stream.launch_builder(function);
+        for (argument, address) in arguments.iter().zip(&addresses) {
+            match argument {
+                Argument::Memory(..) => launch.arg(address),
+                Argument::I32(number) => launch.arg(number),
+                Argument::U32(number) => launch.arg(number),
+                Argument::U64(number) => launch.arg(number),
+                Argument::F32(number) => launch.arg(number),
+                Argument::F64(number) => launch.arg(number),
+                Argument::Windows(sizes) => launch.arg(sizes),
+                Argument::Linear(sizes) => launch.arg(sizes),
+            };
+        }
+        let shape = LaunchConfig {
+            grid_dim: (blocks, 1, 1),
+            block_dim: (threads, 1, 1),
+            shared_mem_bytes: 0,
+        };
+        // SAFETY: the caller's.
+        match unsafe { launch.launch(shape) } {
+            Ok(_) => Ok(()),
+            Err(error) => Err(failed(kernel, error)),
+        }
+    }
+}
