@@ -9,8 +9,12 @@ use longhand::hardware::gpu::{Argument, Gpu, GpuError};
 pub struct EmulatedGpu;
 
 impl EmulatedGpu {
-    /// None where there is no C++ compiler; then it says so.
+    /// None where there is no C++ compiler, or where fibers are not wanted; then it says so.
     pub fn open() -> Option<Self> {
+        if std::env::var_os("NO_EMULATED_GPU").is_some() {
+            eprintln!("skipped: no kernel is tested, for NO_EMULATED_GPU is set");
+            return None;
+        }
         match emulated_gpu::missing() {
             // Miri runs no C++.
             None => (!cfg!(miri)).then_some(Self),
