@@ -408,11 +408,13 @@ impl Run<'_> {
                 machine.engine,
             ));
             if done > 0 {
-                note(format_args!(
-                    "{}: going on after epoch {done} of {}",
-                    self.folder.path().display(),
-                    recipe.epochs
-                ));
+                let (folder, epochs) = (self.folder.path().display(), recipe.epochs);
+                match done == epochs as usize {
+                    true => note(format_args!("{folder}: all {epochs} epochs are done")),
+                    false => note(format_args!(
+                        "{folder}: going on after epoch {done} of {epochs}"
+                    )),
+                }
             }
         }
         self.folder.save_run(&self.checkpoint.record)?;
