@@ -11,6 +11,7 @@ use longhand::data::{Batch, Dataset, Images, Normalisation};
 use longhand::engines::check::{Case, against_reference};
 use longhand::engines::lanes::{self, Convolutions, Settings};
 use longhand::engines::{Cuda, Engine, EngineError, Im2col, Metrics, Reference};
+use longhand::hardware::gpu::Device;
 use longhand::hardware::lanes::Path;
 use longhand::network::initialisation::initial_parameters;
 use longhand::network::{Description, Network, Preset};
@@ -46,6 +47,11 @@ fn engines_with(network: &Network, convolutions: Convolutions) -> Vec<Box<dyn En
     }));
     if let Some(gpu) = EmulatedGpu::open() {
         let cuda = Cuda::new(gpu, network.clone(), &normalisation);
+        engines.push(Box::new(cuda.unwrap()));
+    }
+    // Where there is a GPU, it is held to the same.
+    if let Ok(device) = Device::open(0) {
+        let cuda = Cuda::new(device, network.clone(), &normalisation);
         engines.push(Box::new(cuda.unwrap()));
     }
     engines

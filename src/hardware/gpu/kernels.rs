@@ -31,7 +31,7 @@ macro_rules! file {
 }
 
 /// All of them.
-pub const FILES: [File; 8] = [
+pub const FILES: [File; 9] = [
     file!("batch", "gather"),
     file!("conv2d", "conv2d_forward" "conv2d_backward_input" "conv2d_backward_weight" "conv2d_backward_bias"),
     file!("cross_entropy", "cross_entropy" "count"),
@@ -40,6 +40,7 @@ pub const FILES: [File; 8] = [
     file!("max_pool2d", "max_pool2d_forward" "max_pool2d_backward"),
     file!("optimisers", "sgd" "adam" "average" "clip"),
     file!("relu", "relu_forward" "relu_backward"),
+    file!("sgemm", "sgemm_naive" "sgemm_coalesced" "sgemm_shared" "sgemm_registers" "sgemm_vector" "sgemm_warp"),
 ];
 
 /// How PTX begins, before the SHA-256 of the source that it was made of.

@@ -13,6 +13,12 @@
 // Blocks run one after the other.
 #define __shared__ static
 
+#define __align__(bytes) __attribute__((aligned(bytes)))
+
+struct alignas(16) float4 {
+    float x, y, z, w;
+};
+
 struct dim3 {
     unsigned x = 1, y = 1, z = 1;
 };

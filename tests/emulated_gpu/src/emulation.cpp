@@ -11,6 +11,7 @@
 #include "optimisers.cu"
 #include "planted.cu"
 #include "relu.cu"
+#include "sgemm.cu"
 
 #include <csetjmp>
 #include <cstdio>
@@ -57,6 +58,12 @@ const std::map<std::string, Known> KERNELS = {
     KERNEL_WITH_BARRIERS(clip),
     KERNEL(relu_forward),
     KERNEL(relu_backward),
+    KERNEL(sgemm_naive),
+    KERNEL(sgemm_coalesced),
+    KERNEL_WITH_BARRIERS(sgemm_shared),
+    KERNEL_WITH_BARRIERS(sgemm_registers),
+    KERNEL_WITH_BARRIERS(sgemm_vector),
+    KERNEL_WITH_BARRIERS(sgemm_warp),
     KERNEL_WITH_BARRIERS(planted_divergence),
     KERNEL_WITH_BARRIERS(planted_rotation),
     KERNEL(planted_barrier),
