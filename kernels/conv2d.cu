@@ -7,6 +7,7 @@
 // weight: (O, C, kh, kw), bias: (O). The formula and its gradients: src/layers/conv2d/mod.rs.
 
 #include "shapes.h"
+#include "sums.h"
 
 // A thread a number of y.
 extern "C" __global__ void conv2d_forward(
@@ -64,7 +65,6 @@ extern "C" __global__ void conv2d_backward_input(
 extern "C" __global__ void conv2d_backward_weight(
     const float* x, const float* d_y, float* d_weight, Windows s)
 {
-    __shared__ float sums[256];
     int b = blockIdx.x % s.kw;
     int a = blockIdx.x / s.kw % s.kh;
     int c = blockIdx.x / (s.kw * s.kh) % s.c;
@@ -80,18 +80,13 @@ extern "C" __global__ void conv2d_backward_weight(
         sum += x[((n * s.c + c) * s.h + row) * s.w + column]
             * d_y[((n * s.o + o) * s.oh + i) * s.ow + j];
     }
-    sums[threadIdx.x] = sum;
-    for (unsigned half = blockDim.x / 2; half > 0; half /= 2) {
-        __syncthreads();
-        if (threadIdx.x < half) sums[threadIdx.x] += sums[threadIdx.x + half];
-    }
-    if (threadIdx.x == 0) d_weight[blockIdx.x] = sums[0];
+    sum = block_sum(sum);
+    if (threadIdx.x == 0) d_weight[blockIdx.x] = sum;
 }
 
 // A block a number of d_bias, (O), likewise.
 extern "C" __global__ void conv2d_backward_bias(const float* d_y, float* d_bias, Windows s)
 {
-    __shared__ float sums[256];
     int o = blockIdx.x;
     float sum = 0;
     for (int place = threadIdx.x; place < s.n * s.oh * s.ow; place += blockDim.x) {
@@ -99,10 +94,6 @@ extern "C" __global__ void conv2d_backward_bias(const float* d_y, float* d_bias,
         int n = place / (s.ow * s.oh);
         sum += d_y[(n * s.o + o) * s.oh * s.ow + pixel];
     }
-    sums[threadIdx.x] = sum;
-    for (unsigned half = blockDim.x / 2; half > 0; half /= 2) {
-        __syncthreads();
-        if (threadIdx.x < half) sums[threadIdx.x] += sums[threadIdx.x + half];
-    }
-    if (threadIdx.x == 0) d_bias[o] = sums[0];
+    sum = block_sum(sum);
+    if (threadIdx.x == 0) d_bias[o] = sum;
 }

@@ -2,6 +2,8 @@
 // mean loss by its logits. z, d_z: (N, K); labels: (N); losses, rights: (N).
 // The formula: src/layers/cross_entropy/mod.rs.
 
+#include "sums.h"
+
 // A thread an example.
 extern "C" __global__ void cross_entropy(
     const float* z, const unsigned char* labels, float* d_z, float* losses, int* rights,
@@ -44,30 +46,21 @@ struct Totals {
 extern "C" __global__ void count(
     const float* losses, const int* rights, int n, Totals* totals, unsigned long long step)
 {
-    __shared__ double sums[256];
-    __shared__ int hits[256];
     double sum = 0;
     int right = 0;
     for (int example = threadIdx.x; example < n; example += blockDim.x) {
         sum += losses[example];
         right += rights[example];
     }
-    sums[threadIdx.x] = sum;
-    hits[threadIdx.x] = right;
-    for (unsigned half = blockDim.x / 2; half > 0; half /= 2) {
-        __syncthreads();
-        if (threadIdx.x < half) {
-            sums[threadIdx.x] += sums[threadIdx.x + half];
-            hits[threadIdx.x] += hits[threadIdx.x + half];
-        }
-    }
+    sum = block_sum(sum);
+    right = block_sum(right);
     if (threadIdx.x == 0) {
-        totals->loss_sum += sums[0];
-        totals->correct += hits[0];
+        totals->loss_sum += sum;
+        totals->correct += right;
         // Neither infinite nor NaN: less itself it is 0.
-        if (totals->bad_step == 0 && !(sums[0] - sums[0] == 0)) {
+        if (totals->bad_step == 0 && !(sum - sum == 0)) {
             totals->bad_step = step;
-            totals->bad_loss = sums[0] / n;
+            totals->bad_loss = sum / n;
         }
     }
 }

@@ -1,5 +1,7 @@
 // The updates of src/optimisers, element by element: parameters, moments and average are (count).
 
+#include "sums.h"
+
 extern "C" __global__ void sgd(
     float* parameters, const float* gradients, float* velocity, int count,
     float lr, float momentum, float weight_decay, int nesterov)
@@ -41,17 +43,10 @@ extern "C" __global__ void average(
 // `most`, if they are longer.
 extern "C" __global__ void clip(float* gradients, int count, double most)
 {
-    __shared__ double sums[256];
     double sum = 0;
     for (int index = threadIdx.x; index < count; index += blockDim.x)
         sum += (double)gradients[index] * gradients[index];
-    sums[threadIdx.x] = sum;
-    for (unsigned half = blockDim.x / 2; half > 0; half /= 2) {
-        __syncthreads();
-        if (threadIdx.x < half) sums[threadIdx.x] += sums[threadIdx.x + half];
-    }
-    __syncthreads();
-    double factor = most / (sqrt(sums[0]) + 1e-6);
+    double factor = most / (sqrt(block_sum(sum)) + 1e-6);
     if (factor < 1)
         for (int index = threadIdx.x; index < count; index += blockDim.x)
             gradients[index] *= (float)factor;

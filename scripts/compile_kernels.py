@@ -24,7 +24,7 @@ import sys
 KERNELS = pathlib.Path(__file__).resolve().parent.parent / "kernels"
 PTX = KERNELS / "ptx"
 TABLE = KERNELS / "registers.txt"
-HEADER = "shapes.h"
+HEADERS = ["shapes.h", "sums.h"]
 ARCHITECTURES = ["sm_75", "sm_80", "sm_90"]
 OPTIONS = ["--std=c++17"]
 
@@ -43,10 +43,11 @@ def nvrtc():
 def compile_source(library, path, options):
     """The PTX and the compiler's log of a file."""
     program = ctypes.c_void_p()
-    sources = (ctypes.c_char_p * 1)((KERNELS / HEADER).read_bytes())
-    names = (ctypes.c_char_p * 1)(HEADER.encode())
+    count = len(HEADERS)
+    sources = (ctypes.c_char_p * count)(*((KERNELS / name).read_bytes() for name in HEADERS))
+    names = (ctypes.c_char_p * count)(*(name.encode() for name in HEADERS))
     created = library.nvrtcCreateProgram(
-        ctypes.byref(program), path.read_bytes(), path.name.encode(), 1, sources, names
+        ctypes.byref(program), path.read_bytes(), path.name.encode(), count, sources, names
     )
     assert created == 0, created
     options = [option.encode() for option in options]
@@ -68,8 +69,8 @@ def compile_source(library, path, options):
 
 
 def source_hash(path):
-    header = (KERNELS / HEADER).read_bytes()
-    return hashlib.sha256(path.read_bytes() + header).hexdigest()
+    sources = [path, *(KERNELS / name for name in HEADERS)]
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
 
 
 def resources(log):

@@ -16,8 +16,11 @@ pub struct File {
     pub kernels: &'static [&'static str],
 }
 
-/// What all of them include.
-const HEADER: &str = include_str!("../../../kernels/shapes.h");
+/// What they include.
+const HEADERS: [&str; 2] = [
+    include_str!("../../../kernels/shapes.h"),
+    include_str!("../../../kernels/sums.h"),
+];
 
 macro_rules! file {
     ($name:literal, $($kernel:literal)*) => {
@@ -52,7 +55,8 @@ impl File {
     /// # Errors
     /// If the source was changed since.
     pub fn ptx(&self) -> Result<&'static str, GpuError> {
-        let hash = digest::sha256_of_bytes(&[self.source.as_bytes(), HEADER.as_bytes()]);
+        let [shapes, sums] = HEADERS.map(str::as_bytes);
+        let hash = digest::sha256_of_bytes(&[self.source.as_bytes(), shapes, sums]);
         let stamp = self.ptx.strip_prefix(STAMP);
         match stamp.is_some_and(|stamp| stamp.starts_with(&hash)) {
             true => Ok(self.ptx),

@@ -1,0 +1,20 @@
+// Sums over the threads of a block.
+#pragma once
+
+// The sum of all threads' values, for each of them. They are added in one order, half of the block to
+// the other half again and again, so that the bits are the same from run to run. A block has a power
+// of two of threads, at most 256, all of which must come here.
+template <typename T>
+__device__ T block_sum(T value)
+{
+    __shared__ T sums[256];
+    // An earlier sum may still be read.
+    __syncthreads();
+    sums[threadIdx.x] = value;
+    for (unsigned half = blockDim.x / 2; half > 0; half /= 2) {
+        __syncthreads();
+        if (threadIdx.x < half) sums[threadIdx.x] += sums[threadIdx.x + half];
+    }
+    __syncthreads();
+    return sums[0];
+}
