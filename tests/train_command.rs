@@ -209,8 +209,10 @@ fn diverging_training_fails_and_says_what_to_try() {
 #[test]
 fn interrupted_training_keeps_the_last_epoch() {
     let place = Place::new();
-    for signal in ["-INT", "-TERM"] {
-        let line = format!("{TRAIN} --epochs 100000 --out run --overwrite");
+    // On one thread, on as many as a small machine has, and on more.
+    for (signal, threads) in [("-INT", 1), ("-TERM", 2), ("-INT", 5)] {
+        let flags = format!("--epochs 100000 --out run --overwrite --threads {threads}");
+        let line = format!("{TRAIN} {flags}");
         let mut child = place
             .process(&line)
             .stdout(Stdio::null())
