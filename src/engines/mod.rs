@@ -401,7 +401,7 @@ impl EngineKind {
             Self::Lanes => {
                 "eight or sixteen images in a register, Winograd convolution, all threads"
             }
-            Self::Cuda(_) => "an NVIDIA GPU, cuda:1 the second; still without speed",
+            Self::Cuda(_) => "an NVIDIA GPU, cuda:1 the second; not yet made fast",
         }
     }
 }
