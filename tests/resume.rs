@@ -72,19 +72,27 @@ fn killed(times: u64, network: &str, flags: &str) {
     let line = format!("{TRAIN} {flags} --out run --resume");
     let mut epochs = 0;
     let mut cut = 0;
+    let mut live = 0;
     for kill in 0..times {
         let mut child = place.start(&line);
         // From before the first file to behind several epochs, in no order.
         std::thread::sleep(Duration::from_micros(kill * 7_919 % 61 * 1_000));
+        // A run that has ended by itself was not killed.
+        let alive = child.try_wait().unwrap().is_none();
         child.kill().unwrap();
         child.wait().unwrap();
 
         let state = place.path("run/state.safetensors");
         if !state.exists() {
             assert_eq!(epochs, 0, "the checkpoint is gone");
+            live += u64::from(alive);
             continue;
         }
-        let done = Checkpoint::open(&state).unwrap().history.len();
+        let checkpoint = Checkpoint::open(&state).unwrap();
+        let done = checkpoint.history.len();
+        // Nor was one whose epochs were all done.
+        let all = checkpoint.record.recipe.epochs as usize;
+        live += u64::from(alive && done < all);
         assert!(done >= epochs, "epochs are gone");
         cut += usize::from(done > epochs);
         epochs = done;
@@ -97,14 +105,20 @@ fn killed(times: u64, network: &str, flags: &str) {
     }
     place.succeeds(&line);
     place.same("run", "whole");
-    eprintln!("{cut} of {times} kills came behind an epoch, after {epochs} epochs");
+    eprintln!(
+        "{live} of {times} kills met a run that was not done, {cut} behind a new epoch; {epochs} epochs"
+    );
     // On a machine that is too slow the test would prove nothing.
     assert!(cut > 0, "no kill came behind an epoch");
+    assert!(
+        2 * live > times,
+        "only {live} kills met a run that was not done"
+    );
 }
 
 #[test]
 fn a_run_that_was_killed_forty_times_ends_with_the_same_bits() {
-    killed(40, NETWORK, "--epochs 500 --lr 0.02");
+    killed(40, NETWORK, "--epochs 1000 --lr 0.02");
 }
 
 #[test]
@@ -112,7 +126,7 @@ fn all_that_a_run_can_have_is_taken_up_again() {
     killed(
         10,
         "conv2d 2 3, relu, flatten, dropout 0.3, linear 4",
-        "--epochs 100 --optimizer adamw --schedule one-cycle --average 0.9 --validation 40 \
+        "--epochs 200 --optimizer adamw --schedule one-cycle --average 0.9 --validation 40 \
          --clip-norm 1 --label-smoothing 0.1",
     );
 }
