@@ -1,16 +1,20 @@
 // A batch from the dataset, which lies on the GPU as bytes: x = (byte / 255 - mean) / deviation, the
 // numbers for each byte of each channel in a table (C, 256).
 //
-// images: (all, C, H, W); order: the places of the batch's images in it, (N); x: (N, C, H, W).
+// images: (all, C, H, W); order: the places of the epoch's images in it, (all); x: (N, C, H, W).
+
+#include "step.h"
 
 extern "C" __global__ void gather(
     const unsigned char* images, const unsigned char* labels, const unsigned* order,
-    const float* table, float* x, unsigned char* batch_labels, int n, int c, int area)
+    const Step* steps, const Progress* progress, const float* table,
+    float* x, unsigned char* batch_labels, int n, int c, int area)
 {
     int index = blockIdx.x * blockDim.x + threadIdx.x;
     if (index >= n * c * area) return;
     int pixel = index % (c * area), example = index / (c * area);
-    unsigned long long from = (unsigned long long)order[example] * (c * area) + pixel;
+    unsigned image = order[steps[progress->steps].start + example];
+    unsigned long long from = (unsigned long long)image * (c * area) + pixel;
     x[index] = table[pixel / area * 256 + images[from]];
-    if (pixel == 0) batch_labels[example] = labels[order[example]];
+    if (pixel == 0) batch_labels[example] = labels[image];
 }

@@ -1,4 +1,4 @@
-// The sizes that kernels are told, as src/engines/cuda/shapes.rs has them: whole numbers of 32 bits,
+// The sizes that kernels are told, as src/hardware/gpu/mod.rs has them: whole numbers of 32 bits,
 // in this order. All tensors are row-major; N is the number of images.
 #pragma once
 

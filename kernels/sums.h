@@ -1,4 +1,4 @@
-// Sums over the threads of a block.
+// Sums over the threads of a block, and of a warp.
 #pragma once
 
 // The sum of all threads' values, for each of them. They are added in one order, half of the block to
@@ -17,4 +17,12 @@ __device__ T block_sum(T value)
     }
     __syncthreads();
     return sums[0];
+}
+
+// The sum over a warp's 32 threads, for each of them, all of which must come here: likewise, but from
+// register to register.
+__device__ float warp_sum(float value)
+{
+    for (int half = 16; half > 0; half /= 2) value += __shfl_xor_sync(0xffffffffu, value, half);
+    return value;
 }

@@ -1,12 +1,13 @@
 //! Images as bytes, one after another.
 
 use std::fmt;
+use std::sync::Arc;
 
-/// Images of one shape, as bytes: `(N, C, H, W)`.
+/// Images of one shape, as bytes: `(N, C, H, W)`. A clone shares them.
 #[derive(Clone, PartialEq)]
 pub struct Images {
     shape: [usize; 3],
-    bytes: Vec<u8>,
+    bytes: Arc<Vec<u8>>,
 }
 
 impl Images {
@@ -16,7 +17,10 @@ impl Images {
         let pixels = shape
             .iter()
             .try_fold(1_usize, |product, &size| product.checked_mul(size))?;
-        (pixels > 0 && bytes.len().is_multiple_of(pixels)).then_some(Self { shape, bytes })
+        (pixels > 0 && bytes.len().is_multiple_of(pixels)).then_some(Self {
+            shape,
+            bytes: Arc::new(bytes),
+        })
     }
 
     /// Channels, height, width.

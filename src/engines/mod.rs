@@ -165,7 +165,8 @@ pub struct Progress {
 }
 
 /// Who is told how an epoch goes, after its first step, then ten times a second at most, and at
-/// its end; and who can stop it. It is called while the caller waits, perhaps on another thread.
+/// its end; and who can stop it. It is called while the caller waits, perhaps on another thread. A
+/// GPU tells it late, and stops late, for it goes on meanwhile.
 pub type Watch<'a> = dyn FnMut(&Progress) -> ControlFlow<()> + Send + 'a;
 
 /// What a network gives for one batch, and all gradients.

@@ -1,12 +1,18 @@
 //! A GPU for the tests of an engine, where there is none: the kernels' own source, compiled as C++
 //! and run on the CPU.
 
-use std::cell::UnsafeCell;
+use std::cell::{Cell, RefCell, UnsafeCell};
 use std::ffi::c_void;
 
-use longhand::hardware::gpu::{Argument, Gpu, GpuError};
+use longhand::hardware::gpu::{Argument, Gpu, GpuError, Grid};
 
-pub struct EmulatedGpu;
+#[derive(Default)]
+pub struct EmulatedGpu {
+    /// Whether it refuses to record, as a driver may.
+    refuses_graphs: bool,
+    /// What was launched since recording began.
+    recording: RefCell<Option<Vec<Launch>>>,
+}
 
 impl EmulatedGpu {
     /// None where there is no C++ compiler, or where fibers are not wanted; then it says so.
@@ -17,13 +23,103 @@ impl EmulatedGpu {
         }
         match emulated_gpu::missing() {
             // Miri runs no C++.
-            None => (!cfg!(miri)).then_some(Self),
+            None => (!cfg!(miri)).then(Self::default),
             Some(reason) => {
                 eprintln!("skipped: no kernel is tested, for there is no C++ compiler: {reason}");
                 None
             }
         }
     }
+
+    /// One that records nothing.
+    #[allow(dead_code, reason = "not every test asks for it")]
+    pub fn without_graphs() -> Option<Self> {
+        Self::open().map(|gpu| Self {
+            refuses_graphs: true,
+            ..gpu
+        })
+    }
+}
+
+/// A kernel with its grid and the bytes of its arguments.
+pub struct Launch {
+    kernel: &'static str,
+    grid: Grid,
+    /// Each aligned for any number, and long enough for the largest.
+    arguments: Vec<[u64; 8]>,
+}
+
+impl Launch {
+    fn new(
+        kernel: &'static str,
+        grid: Grid,
+        arguments: &[Argument<Memory>],
+    ) -> Result<Self, GpuError> {
+        let arguments = arguments.iter().map(|argument| {
+            let bytes = match argument {
+                Argument::Memory(memory, at) => {
+                    let address = memory.address(*at, 0)?;
+                    address.expose_provenance().to_ne_bytes().to_vec()
+                }
+                Argument::I32(number) => number.to_ne_bytes().to_vec(),
+                Argument::U32(number) => number.to_ne_bytes().to_vec(),
+                Argument::U64(number) => number.to_ne_bytes().to_vec(),
+                Argument::F32(number) => number.to_ne_bytes().to_vec(),
+                Argument::F64(number) => number.to_ne_bytes().to_vec(),
+                Argument::Windows(s) => of_all(&[
+                    s.n,
+                    s.c,
+                    s.h,
+                    s.w,
+                    s.o,
+                    s.oh,
+                    s.ow,
+                    s.kh,
+                    s.kw,
+                    s.stride_h,
+                    s.stride_w,
+                    s.padding_h,
+                    s.padding_w,
+                ]),
+                Argument::Linear(s) => of_all(&[s.n, s.i, s.o]),
+            };
+            let mut words = [[0; 8]; 8];
+            (words.as_flattened_mut()[..bytes.len()]).copy_from_slice(&bytes);
+            Ok(words.map(u64::from_ne_bytes))
+        });
+        Ok(Self {
+            kernel,
+            grid,
+            arguments: arguments.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// # Safety
+    /// As [`Gpu::launch`].
+    unsafe fn run(&self) -> Result<(), GpuError> {
+        // A kernel is given the address of each argument.
+        let place = |words: &[u64; 8]| words.as_ptr().cast::<c_void>().cast_mut();
+        let mut pointers: Vec<*mut c_void> = self.arguments.iter().map(place).collect();
+        let Grid {
+            blocks,
+            threads,
+            shared,
+        } = self.grid;
+        // SAFETY: the caller's, and a kernel does not write its arguments.
+        let launched =
+            unsafe { emulated_gpu::launch(self.kernel, blocks, threads, shared, &mut pointers) };
+        launched.map_err(|reason| GpuError::new("launch", reason))
+    }
+}
+
+fn of_all(numbers: &[i32]) -> Vec<u8> {
+    numbers.iter().flat_map(|x| x.to_ne_bytes()).collect()
+}
+
+/// What was asked for. As a GPU's answer it is not there at once.
+pub struct Mirror {
+    bytes: Vec<u8>,
+    there: Cell<bool>,
 }
 
 /// Memory that kernels write though it is only lent to them, as a GPU's is.
@@ -51,6 +147,8 @@ impl Memory {
 
 impl Gpu for EmulatedGpu {
     type Memory = Memory;
+    type Graph = Vec<Launch>;
+    type Mirror = Mirror;
 
     fn name(&self) -> String {
         "emulated".to_owned()
@@ -79,36 +177,50 @@ impl Gpu for EmulatedGpu {
         Ok(())
     }
 
+    fn mirror(&self, bytes: usize) -> Result<Mirror, GpuError> {
+        Ok(Mirror {
+            bytes: vec![0; bytes],
+            there: Cell::new(true),
+        })
+    }
+
+    fn ask(&self, from: &Memory, mirror: &mut Mirror) -> Result<(), GpuError> {
+        mirror.there.set(false);
+        self.download(from, 0, &mut mirror.bytes)
+    }
+
+    fn answer<'a>(&self, mirror: &'a Mirror) -> Result<Option<&'a [u8]>, GpuError> {
+        let there = mirror.there.replace(true);
+        Ok(there.then_some(&mirror.bytes))
+    }
+
     unsafe fn launch(
         &self,
         kernel: &'static str,
-        blocks: u32,
-        threads: u32,
+        grid: Grid,
         arguments: &[Argument<Memory>],
     ) -> Result<(), GpuError> {
-        // A kernel is given the address of each argument.
-        let addresses = arguments.iter().map(|argument| match argument {
-            Argument::Memory(memory, at) => memory.address(*at, 0),
-            _ => Ok(std::ptr::null_mut()),
-        });
-        let addresses: Vec<*mut u8> = addresses.collect::<Result<_, _>>()?;
-        let mut pointers: Vec<*mut c_void> = (arguments.iter().zip(&addresses))
-            .map(|(argument, address)| {
-                let place: *const c_void = match argument {
-                    Argument::Memory(..) => std::ptr::from_ref(address).cast(),
-                    Argument::I32(number) => std::ptr::from_ref(number).cast(),
-                    Argument::U32(number) => std::ptr::from_ref(number).cast(),
-                    Argument::U64(number) => std::ptr::from_ref(number).cast(),
-                    Argument::F32(number) => std::ptr::from_ref(number).cast(),
-                    Argument::F64(number) => std::ptr::from_ref(number).cast(),
-                    Argument::Windows(sizes) => std::ptr::from_ref(sizes).cast(),
-                    Argument::Linear(sizes) => std::ptr::from_ref(sizes).cast(),
-                };
-                place.cast_mut()
-            })
-            .collect();
-        // SAFETY: the caller's, and a kernel does not write its arguments.
-        let launched = unsafe { emulated_gpu::launch(kernel, blocks, threads, &mut pointers) };
-        launched.map_err(|reason| GpuError::new("launch", reason))
+        let launch = Launch::new(kernel, grid, arguments)?;
+        match self.recording.borrow_mut().as_mut() {
+            Some(launches) => launches.push(launch),
+            // SAFETY: the caller's.
+            None => unsafe { launch.run()? },
+        }
+        Ok(())
+    }
+
+    fn record<E>(&self, launches: impl FnOnce() -> Result<(), E>) -> Option<Vec<Launch>> {
+        if self.refuses_graphs {
+            return None;
+        }
+        self.recording.replace(Some(Vec::new()));
+        let launched = launches();
+        let recorded = self.recording.take();
+        launched.ok().and(recorded)
+    }
+
+    unsafe fn replay(&self, graph: &Vec<Launch>) -> Result<(), GpuError> {
+        // SAFETY: the caller's.
+        graph.iter().try_for_each(|launch| unsafe { launch.run() })
     }
 }

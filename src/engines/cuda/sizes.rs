@@ -1,4 +1,4 @@
-//! What the kernels are told: sizes as whole numbers of 32 bits, and an update's constants.
+//! Sizes as the kernels are told them: whole numbers of 32 bits.
 
 use crate::engines::EngineError;
 use crate::hardware::gpu::{GpuError, Linear as LinearSizes, Windows};
@@ -7,7 +7,6 @@ use crate::layers::linear::Linear;
 use crate::layers::max_pool2d::MaxPool2d;
 use crate::layers::window::Window;
 use crate::network::Network;
-use crate::optimisers::Adam;
 
 /// A size as the kernels count.
 ///
@@ -73,17 +72,4 @@ pub(super) fn of_linear(linear: &Linear, n: usize) -> Result<LinearSizes, Engine
         i: int(linear.in_features)?,
         o: int(linear.out_features)?,
     })
-}
-
-/// What the kernel `adam` calls `decay`, `penalty`, `rate` and `root`, in a step at rate `lr` after
-/// `done` others: as [`Adam::step`] has them.
-pub(super) fn of_adam(adam: &Adam, lr: f64, done: u64) -> [f32; 4] {
-    let t = i32::try_from(done + 1).unwrap_or(i32::MAX);
-    let (decay, penalty) = match adam.decoupled {
-        true => (1.0 - lr * adam.weight_decay, 0.0),
-        false => (1.0, adam.weight_decay),
-    };
-    let rate = lr / (1.0 - adam.beta1.powi(t));
-    let root = (1.0 - adam.beta2.powi(t)).sqrt();
-    [decay, penalty, rate, root].map(|number| number as f32)
 }

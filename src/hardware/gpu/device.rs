@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use cudarc::driver::{
-    CudaContext, CudaFunction, CudaSlice, CudaStream, DevicePtr, DeviceRepr, DriverError,
-    LaunchConfig, PushKernelArg, result, sys,
+    CudaContext, CudaEvent, CudaFunction, CudaGraph, CudaSlice, CudaStream, DevicePtr, DeviceRepr,
+    DriverError, LaunchConfig, PinnedHostSlice, PushKernelArg, result, sys,
 };
 use cudarc::nvrtc::Ptx;
 
 use super::kernels::FILES;
-use super::{Argument, Gpu, GpuError, Linear, Windows};
+use super::{Argument, Gpu, GpuError, Grid, Linear, Windows};
 
 /// The oldest compute capability whose kernels there are.
 const OLDEST: (i32, i32) = (7, 5);
@@ -98,7 +98,15 @@ pub struct Memory {
     bytes: usize,
     address: u64,
     /// Freed with this.
-    _slice: CudaSlice<u8>,
+    slice: CudaSlice<u8>,
+}
+
+/// What a [`Device`] writes behind the CPU's back.
+pub struct Mirror {
+    /// Pinned, or the copy would wait.
+    bytes: PinnedHostSlice<u8>,
+    /// The last copy is done.
+    arrived: CudaEvent,
 }
 
 impl Device {
@@ -168,6 +176,8 @@ impl Memory {
 
 impl Gpu for Device {
     type Memory = Memory;
+    type Graph = CudaGraph;
+    type Mirror = Mirror;
 
     fn name(&self) -> String {
         self.description.name.clone()
@@ -181,7 +191,7 @@ impl Gpu for Device {
         Ok(Memory {
             bytes,
             address,
-            _slice: slice,
+            slice,
         })
     }
 
@@ -205,11 +215,40 @@ impl Gpu for Device {
         self.stream.synchronize().map_err(failed)
     }
 
+    fn mirror(&self, bytes: usize) -> Result<Mirror, GpuError> {
+        let context = self.stream.context();
+        // SAFETY: nobody relies on what is in it.
+        let pinned = unsafe { context.alloc_pinned_with_flags(bytes.max(1), 0) };
+        Ok(Mirror {
+            bytes: pinned.map_err(|error| failed("cuMemHostAlloc", error))?,
+            arrived: context
+                .new_event(None)
+                .map_err(|error| failed("cuEventCreate", error))?,
+        })
+    }
+
+    fn ask(&self, from: &Memory, mirror: &mut Mirror) -> Result<(), GpuError> {
+        let call = "cuMemcpyDtoHAsync";
+        let count = mirror.bytes.len();
+        from.address(call, 0, count)?;
+        self.stream
+            .memcpy_dtoh(&from.slice.slice(..count), &mut mirror.bytes)
+            .map_err(|error| failed(call, error))?;
+        (mirror.arrived.record(&self.stream)).map_err(|error| failed("cuEventRecord", error))
+    }
+
+    fn answer<'a>(&self, mirror: &'a Mirror) -> Result<Option<&'a [u8]>, GpuError> {
+        let failed = |error| failed("cuEventQuery", error);
+        match mirror.arrived.try_is_complete().map_err(failed)? {
+            true => Ok(Some(mirror.bytes.as_slice().map_err(failed)?)),
+            false => Ok(None),
+        }
+    }
+
     unsafe fn launch(
         &self,
         kernel: &'static str,
-        blocks: u32,
-        threads: u32,
+        grid: Grid,
         arguments: &[Argument<Memory>],
     ) -> Result<(), GpuError> {
         let Some(function) = self.kernels.get(kernel) else {
@@ -234,14 +273,30 @@ impl Gpu for Device {
             };
         }
         let shape = LaunchConfig {
-            grid_dim: (blocks, 1, 1),
-            block_dim: (threads, 1, 1),
-            shared_mem_bytes: 0,
+            grid_dim: (grid.blocks, 1, 1),
+            block_dim: (grid.threads, 1, 1),
+            shared_mem_bytes: grid.shared,
         };
         // SAFETY: the caller's.
         match unsafe { launch.launch(shape) } {
             Ok(_) => Ok(()),
             Err(error) => Err(failed(kernel, error)),
         }
+    }
+
+    fn record<E>(&self, launches: impl FnOnce() -> Result<(), E>) -> Option<CudaGraph> {
+        // What other threads do with the driver meanwhile is theirs.
+        let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+        self.stream.begin_capture(mode).ok()?;
+        let launched = launches();
+        // The stream records until it is told to end.
+        let graph = self.stream.end_capture(sys::CUgraphInstantiate_flags(0));
+        launched.ok().and(graph.ok().flatten())
+    }
+
+    unsafe fn replay(&self, graph: &CudaGraph) -> Result<(), GpuError> {
+        graph
+            .launch()
+            .map_err(|error| failed("cuGraphLaunch", error))
     }
 }

@@ -17,8 +17,11 @@ pub struct File {
 }
 
 /// What they include.
-const HEADERS: [&str; 2] = [
+const HEADERS: [&str; 5] = [
+    include_str!("../../../kernels/pooling.h"),
     include_str!("../../../kernels/shapes.h"),
+    include_str!("../../../kernels/shared.h"),
+    include_str!("../../../kernels/step.h"),
     include_str!("../../../kernels/sums.h"),
 ];
 
@@ -34,12 +37,13 @@ macro_rules! file {
 }
 
 /// All of them.
-pub const FILES: [File; 9] = [
+pub const FILES: [File; 10] = [
     file!("batch", "gather"),
     file!("conv2d", "conv2d_forward" "conv2d_backward_input" "conv2d_backward_weight" "conv2d_backward_bias"),
-    file!("cross_entropy", "cross_entropy" "count"),
+    file!("conv2d_relu_max_pool2d", "conv2d_relu_max_pool2d_forward" "conv2d_relu_max_pool2d_backward"),
+    file!("cross_entropy", "cross_entropy"),
     file!("dropout", "dropout_mask"),
-    file!("linear", "linear_forward" "linear_backward_input" "linear_backward_weight" "linear_backward_bias"),
+    file!("linear", "linear_forward" "linear_backward"),
     file!("max_pool2d", "max_pool2d_forward" "max_pool2d_backward"),
     file!("optimisers", "sgd" "adam" "average" "clip"),
     file!("relu", "relu_forward" "relu_backward"),
@@ -55,8 +59,11 @@ impl File {
     /// # Errors
     /// If the source was changed since.
     pub fn ptx(&self) -> Result<&'static str, GpuError> {
-        let [shapes, sums] = HEADERS.map(str::as_bytes);
-        let hash = digest::sha256_of_bytes(&[self.source.as_bytes(), shapes, sums]);
+        let sources: Vec<&[u8]> = std::iter::once(self.source)
+            .chain(HEADERS)
+            .map(str::as_bytes)
+            .collect();
+        let hash = digest::sha256_of_bytes(&sources);
         let stamp = self.ptx.strip_prefix(STAMP);
         match stamp.is_some_and(|stamp| stamp.starts_with(&hash)) {
             true => Ok(self.ptx),

@@ -82,10 +82,25 @@ pub enum Argument<'a, B> {
     Linear(Linear),
 }
 
+/// How a kernel is spread over a GPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grid {
+    /// How many blocks, at least 1.
+    pub blocks: u32,
+    /// Threads of a block, 1 to 1024.
+    pub threads: u32,
+    /// Bytes of the memory that each block's threads share, beside what the kernel itself declares.
+    pub shared: u32,
+}
+
 /// A GPU.
 pub trait Gpu: Send {
     /// Memory on it. Kernels write through it though it is only lent to them.
     type Memory: Send;
+    /// Launches that were recorded, to be run again.
+    type Graph;
+    /// Memory of the CPU's that the GPU writes while both go on.
+    type Mirror;
 
     /// What it is called.
     fn name(&self) -> String;
@@ -108,7 +123,26 @@ pub trait Gpu: Send {
     /// If there are not so many, or if a kernel failed.
     fn download(&self, from: &Self::Memory, at: usize, to: &mut [u8]) -> Result<(), GpuError>;
 
-    /// Runs a kernel in `blocks` blocks of `threads` threads each, behind all that was run before.
+    /// A mirror of so many bytes, at least 1.
+    ///
+    /// # Errors
+    /// If there is no memory for it.
+    fn mirror(&self, bytes: usize) -> Result<Self::Mirror, GpuError>;
+
+    /// Asks for memory's first bytes, as many as the mirror has, as they are behind all that was run
+    /// before; and does not wait for them.
+    ///
+    /// # Errors
+    /// If there are not so many, or if a kernel failed.
+    fn ask(&self, from: &Self::Memory, mirror: &mut Self::Mirror) -> Result<(), GpuError>;
+
+    /// What was asked for last, once it is there.
+    ///
+    /// # Errors
+    /// If a kernel failed.
+    fn answer<'a>(&self, mirror: &'a Self::Mirror) -> Result<Option<&'a [u8]>, GpuError>;
+
+    /// Runs a kernel behind all that was run before.
     ///
     /// # Errors
     /// If it cannot be run.
@@ -118,8 +152,22 @@ pub trait Gpu: Send {
     unsafe fn launch(
         &self,
         kernel: &'static str,
-        blocks: u32,
-        threads: u32,
+        grid: Grid,
         arguments: &[Argument<Self::Memory>],
     ) -> Result<(), GpuError>;
+
+    /// Records what `launches` launches instead of running it; or None, where that cannot be recorded.
+    /// Why not is met again by whoever launches the same without recording it.
+    fn record<E>(&self, launches: impl FnOnce() -> Result<(), E>) -> Option<Self::Graph>
+    where
+        Self: Sized;
+
+    /// Runs what was recorded, behind all that was run before.
+    ///
+    /// # Errors
+    /// If it cannot be run.
+    ///
+    /// # Safety
+    /// All memory that was recorded must still be there.
+    unsafe fn replay(&self, graph: &Self::Graph) -> Result<(), GpuError>;
 }

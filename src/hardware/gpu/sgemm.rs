@@ -1,7 +1,7 @@
 //! The ladder of `kernels/sgemm.cu`: what each rung is called, and how much of the product one of its
 //! blocks computes.
 
-use super::{Argument, Gpu, GpuError};
+use super::{Argument, Gpu, GpuError, Grid};
 
 /// Threads of a block.
 const THREADS: u32 = 256;
@@ -89,9 +89,13 @@ impl Rung {
             Argument::I32(self.int(n)?),
             Argument::I32(self.int(k)?),
         ];
-        let blocks = self.int(blocks)?.unsigned_abs();
+        let grid = Grid {
+            blocks: self.int(blocks)?.unsigned_abs(),
+            threads: THREADS,
+            shared: 0,
+        };
         // SAFETY: these are the arguments of every kernel of the ladder; the rest is the caller's.
-        unsafe { gpu.launch(self.kernel, blocks, THREADS, &arguments) }
+        unsafe { gpu.launch(self.kernel, grid, &arguments) }
     }
 
     fn int(&self, size: usize) -> Result<i32, GpuError> {

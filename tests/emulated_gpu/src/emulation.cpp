@@ -4,6 +4,7 @@
 
 #include "batch.cu"
 #include "conv2d.cu"
+#include "conv2d_relu_max_pool2d.cu"
 #include "cross_entropy.cu"
 #include "dropout.cu"
 #include "linear.cu"
@@ -13,156 +14,180 @@
 #include "relu.cu"
 #include "sgemm.cu"
 
-#include <csetjmp>
+#include "fibers.h"
+
+#include <cstdint>
 #include <cstdio>
-#include <deque>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <stdexcept>
-#include <ucontext.h>
-#include <vector>
 
 dim3 threadIdx, blockIdx, blockDim, gridDim;
+// Of a launch, as large as it says and no larger, so that AddressSanitizer sees where it ends.
+float* shared = nullptr;
 
 namespace emulation {
 namespace {
 
-constexpr std::size_t STACK = 64 * 1024;
-
 struct Known {
     Kernel kernel;
     // Whether its threads wait for each other. Those that do not need no fibers.
-    bool barriers;
+    bool waits;
 };
 
 #define KERNEL(name) { #name, { wrap(name), false } }
-#define KERNEL_WITH_BARRIERS(name) { #name, { wrap(name), true } }
+#define KERNEL_THAT_WAITS(name) { #name, { wrap(name), true } }
 const std::map<std::string, Known> KERNELS = {
     KERNEL(gather),
     KERNEL(conv2d_forward),
     KERNEL(conv2d_backward_input),
-    KERNEL_WITH_BARRIERS(conv2d_backward_weight),
-    KERNEL_WITH_BARRIERS(conv2d_backward_bias),
-    KERNEL(cross_entropy),
-    KERNEL_WITH_BARRIERS(count),
+    KERNEL_THAT_WAITS(conv2d_backward_weight),
+    KERNEL_THAT_WAITS(conv2d_backward_bias),
+    KERNEL_THAT_WAITS(conv2d_relu_max_pool2d_forward),
+    KERNEL_THAT_WAITS(conv2d_relu_max_pool2d_backward),
+    KERNEL_THAT_WAITS(cross_entropy),
     KERNEL(dropout_mask),
-    KERNEL(linear_forward),
-    KERNEL(linear_backward_input),
-    KERNEL(linear_backward_weight),
-    KERNEL(linear_backward_bias),
+    KERNEL_THAT_WAITS(linear_forward),
+    KERNEL(linear_backward),
     KERNEL(max_pool2d_forward),
     KERNEL(max_pool2d_backward),
     KERNEL(sgd),
     KERNEL(adam),
     KERNEL(average),
-    KERNEL_WITH_BARRIERS(clip),
+    KERNEL_THAT_WAITS(clip),
     KERNEL(relu_forward),
     KERNEL(relu_backward),
     KERNEL(sgemm_naive),
     KERNEL(sgemm_coalesced),
-    KERNEL_WITH_BARRIERS(sgemm_shared),
-    KERNEL_WITH_BARRIERS(sgemm_registers),
-    KERNEL_WITH_BARRIERS(sgemm_vector),
-    KERNEL_WITH_BARRIERS(sgemm_warp),
-    KERNEL_WITH_BARRIERS(planted_divergence),
-    KERNEL_WITH_BARRIERS(planted_rotation),
+    KERNEL_THAT_WAITS(sgemm_shared),
+    KERNEL_THAT_WAITS(sgemm_registers),
+    KERNEL_THAT_WAITS(sgemm_vector),
+    KERNEL_THAT_WAITS(sgemm_warp),
+    KERNEL_THAT_WAITS(planted_divergence),
+    KERNEL_THAT_WAITS(planted_rotation),
     KERNEL(planted_barrier),
+    KERNEL_THAT_WAITS(planted_race),
+    KERNEL(planted_overrun),
+    KERNEL_THAT_WAITS(planted_warp),
+    KERNEL_THAT_WAITS(planted_mask),
+    KERNEL_THAT_WAITS(planted_other_mask),
+    KERNEL_THAT_WAITS(planted_shared),
 };
 #undef KERNEL
-#undef KERNEL_WITH_BARRIERS
-
-enum class Fate { Ready, Waits, Done };
-
-// A thread of a block, and of the next one after that.
-struct Fiber {
-    ucontext_t context;
-    // Where it goes on.
-    jmp_buf here;
-    std::vector<char> stack = std::vector<char>(STACK);
-    bool started = false;
-    Fate fate = Fate::Ready;
-};
+#undef KERNEL_THAT_WAITS
 
 // One launch at a time, for shared memory is static.
 std::mutex launching;
-// A fiber stays at its address.
-std::deque<Fiber> fibers;
-jmp_buf scheduler;
-Fiber* running = nullptr;
-const Kernel* kernel = nullptr;
-void** arguments = nullptr;
+// What each thread of a block brings to an exchange.
+std::uint64_t brought[1024];
 
-// Back to the scheduler, until it resumes the fiber.
-void leave(Fate fate)
+std::string number(std::size_t count)
 {
-    Fiber* fiber = running;
-    fiber->fate = fate;
-    // Jumps ask nothing of the system, as swapcontext would.
-    if (_setjmp(fiber->here) == 0) _longjmp(scheduler, 1);
+    return std::to_string(count);
 }
 
-void run_fiber()
+// Wakes the threads of warps whose masks are complete. Gives whether there were any.
+bool wake_warps(unsigned threads)
 {
-    for (;;) {
-        (*kernel)(arguments);
-        leave(Fate::Done);
+    bool woken = false;
+    for (unsigned first = 0; first < threads; first += 32) {
+        unsigned lanes = std::min(32u, threads - first);
+        for (unsigned lane = 0; lane < lanes; lane++) {
+            if (fates[first + lane] != Fate::WaitsForWarp) continue;
+            unsigned mask = masks[first + lane], here = 0;
+            for (unsigned other = 0; other < 32; other++) {
+                if (!(mask >> other & 1)) continue;
+                bool gone = other >= lanes || fates[first + other] == Fate::Done;
+                bool differs = !gone && fates[first + other] == Fate::WaitsForWarp
+                    && masks[first + other] != mask;
+                if (gone || differs)
+                    throw std::runtime_error("the mask of thread " + number(first + lane) + " names lane "
+                        + number(other) + ", which " + (gone ? "is not there" : "has another mask"));
+                here += fates[first + other] == Fate::WaitsForWarp;
+            }
+            if (here != (unsigned)__builtin_popcount(mask)) continue;
+            for (unsigned other = 0; other < 32; other++)
+                if (mask >> other & 1) fates[first + other] = Fate::Ready;
+            synchronised();
+            woken = true;
+        }
     }
+    return woken;
 }
 
-void resume(Fiber& fiber)
+void run_block(unsigned threads, const std::function<void()>& kernel)
 {
-    running = &fiber;
-    if (_setjmp(scheduler) != 0) return;
-    if (fiber.started) _longjmp(fiber.here, 1);
-    fiber.started = true;
-    getcontext(&fiber.context);
-    fiber.context.uc_stack.ss_sp = fiber.stack.data();
-    fiber.context.uc_stack.ss_size = fiber.stack.size();
-    fiber.context.uc_link = nullptr;
-    makecontext(&fiber.context, run_fiber, 0);
-    setcontext(&fiber.context);
-}
-
-void run_block_without_fibers(unsigned threads)
-{
-    running = nullptr;
-    for (threadIdx.x = 0; threadIdx.x < threads; threadIdx.x++) (*kernel)(arguments);
-}
-
-void run_block(unsigned threads)
-{
-    for (unsigned index = 0; index < threads; index++) fibers[index].fate = Fate::Ready;
+    begin_block(threads, kernel);
     for (;;) {
-        unsigned waiting = 0;
         for (unsigned index = 0; index < threads; index++) {
-            if (fibers[index].fate == Fate::Done) continue;
+            if (fates[index] != Fate::Ready) continue;
             threadIdx.x = index;
-            resume(fibers[index]);
-            waiting += fibers[index].fate == Fate::Waits;
+            resume(index);
         }
+        if (wake_warps(threads)) continue;
+        unsigned waiting = std::count(fates, fates + threads, Fate::WaitsForBlock);
+        unsigned of_warps = std::count(fates, fates + threads, Fate::WaitsForWarp);
+        if (of_warps > 0)
+            throw std::runtime_error(number(of_warps) + " threads wait for others of their warps, which "
+                "wait elsewhere");
         if (waiting == 0) return;
-        if (waiting < threads) {
-            // Those that wait will never be resumed: the next launch has fibers of its own.
-            fibers.clear();
-            throw std::runtime_error("only " + std::to_string(waiting) + " of "
-                + std::to_string(threads) + " threads reach a barrier");
-        }
+        if (waiting < threads)
+            throw std::runtime_error(
+                "only " + number(waiting) + " of " + number(threads) + " threads reach a barrier");
+        std::fill(fates, fates + threads, Fate::Ready);
+        synchronised();
     }
 }
 
+// A thread that waits, unless its kernel is not known to.
+void wait(Fate fate)
+{
+    if (!inside()) throw std::runtime_error("it has barriers, and is not listed as one that has");
+    leave(fate);
 }
+
+}
+
+void exchange(unsigned mask, const void* mine, void* theirs, unsigned from, std::size_t size)
+{
+    unsigned first = threadIdx.x - lane();
+    std::memcpy(&brought[threadIdx.x], mine, size);
+    __syncwarp(mask);
+    // A lane that the mask does not name gives anything; so does this one then.
+    std::memcpy(theirs, &brought[mask >> from & 1 ? first + from : threadIdx.x], size);
+    __syncwarp(mask);
+}
+
+unsigned vote(unsigned mask, int predicate)
+{
+    unsigned first = threadIdx.x - lane(), votes = 0;
+    brought[threadIdx.x] = predicate != 0;
+    __syncwarp(mask);
+    for (unsigned other = 0; other < 32; other++)
+        if (mask >> other & 1) votes |= (unsigned)brought[first + other] << other;
+    __syncwarp(mask);
+    return votes;
+}
+
 }
 
 void __syncthreads()
 {
+    emulation::wait(emulation::Fate::WaitsForBlock);
+}
+
+void __syncwarp(unsigned mask)
+{
     using namespace emulation;
-    if (!running) throw std::runtime_error("it has barriers, and is not listed as one that has");
-    leave(Fate::Waits);
+    if (!(mask >> lane() & 1)) fail("the mask of thread " + number(threadIdx.x) + " does not name itself");
+    if (inside()) masks[threadIdx.x] = mask;
+    emulation::wait(Fate::WaitsForWarp);
 }
 
 // Runs a kernel by its name. Gives 0, or writes what was wrong, in at most `size` bytes.
 extern "C" int emulated_launch(
-    const char* name, unsigned blocks, unsigned threads, void** arguments, char* error,
+    const char* name, unsigned blocks, unsigned threads, unsigned bytes, void** arguments, char* error,
     std::size_t size)
 {
     using namespace emulation;
@@ -172,13 +197,20 @@ extern "C" int emulated_launch(
         if (found == KERNELS.end()) throw std::runtime_error("there is no such kernel");
         if (blocks == 0 || threads == 0 || threads > 1024)
             throw std::runtime_error("a launch has blocks, of 1 to 1024 threads");
-        kernel = &found->second.kernel;
-        auto run = found->second.barriers ? run_block : run_block_without_fibers;
-        emulation::arguments = arguments;
+        if (bytes > 48 * 1024) throw std::runtime_error("a block has at most 48 KiB of shared memory");
+        std::unique_ptr<float[]> memory(new float[bytes / sizeof(float)]);
+        shared = memory.get();
         blockDim.x = threads;
         gridDim.x = blocks;
-        if (fibers.size() < threads) fibers.resize(threads);
-        for (blockIdx.x = 0; blockIdx.x < blocks; blockIdx.x++) run(threads);
+        const Known& known = found->second;
+        for (blockIdx.x = 0; blockIdx.x < blocks; blockIdx.x++) {
+            // What a block finds there is anything: NaN.
+            std::memset(shared, 0xff, bytes / sizeof(float) * sizeof(float));
+            if (known.waits)
+                run_block(threads, [&] { known.kernel(arguments); });
+            else
+                for (threadIdx.x = 0; threadIdx.x < threads; threadIdx.x++) known.kernel(arguments);
+        }
         return 0;
     } catch (const std::exception& fault) {
         std::snprintf(error, size, "%s: %s", name, fault.what());

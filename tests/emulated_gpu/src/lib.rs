@@ -8,7 +8,8 @@ pub fn missing() -> Option<&'static str> {
     option_env!("NO_COMPILER")
 }
 
-/// Runs a kernel in `blocks` blocks of `threads` threads, with pointers to its arguments.
+/// Runs a kernel in `blocks` blocks of `threads` threads, each block with `bytes` of shared memory, with
+/// pointers to its arguments.
 ///
 /// # Errors
 /// If there is no such kernel, or its threads do not all reach a barrier.
@@ -19,6 +20,7 @@ pub unsafe fn launch(
     kernel: &str,
     blocks: u32,
     threads: u32,
+    bytes: u32,
     arguments: &mut [*mut c_void],
 ) -> Result<(), String> {
     let name = CString::new(kernel).map_err(|error| error.to_string())?;
@@ -29,6 +31,7 @@ pub unsafe fn launch(
             name.as_ptr(),
             blocks,
             threads,
+            bytes,
             arguments.as_mut_ptr(),
             error.as_mut_ptr().cast(),
             error.len(),
@@ -47,6 +50,7 @@ unsafe extern "C" {
         name: *const std::ffi::c_char,
         blocks: u32,
         threads: u32,
+        bytes: u32,
         arguments: *mut *mut c_void,
         error: *mut std::ffi::c_char,
         size: usize,
@@ -56,6 +60,7 @@ unsafe extern "C" {
 #[cfg(no_compiler)]
 unsafe fn emulated_launch(
     _: *const std::ffi::c_char,
+    _: u32,
     _: u32,
     _: u32,
     _: *mut *mut c_void,

@@ -1,0 +1,9 @@
+// The memory that a launch gives to each block: as many bytes as it says.
+#pragma once
+
+#ifdef __CUDACC__
+extern __shared__ float shared[];
+#else
+// On the CPU, for the tests.
+extern float* shared;
+#endif

@@ -1,0 +1,100 @@
+//! What lies on the GPU between the layers.
+
+use super::F;
+use super::plan::{Fused, Stage};
+use crate::engines::EngineError;
+use crate::hardware::gpu::Gpu;
+use crate::network::Network;
+
+/// What N images need between the stages.
+pub(super) struct Buffers<M> {
+    /// N.
+    pub(super) images: usize,
+    /// Before the layer of each place, and behind the last: (N, …), where a stage begins or ends.
+    activations: Vec<Option<M>>,
+    /// The gradients by the activations, likewise.
+    d_activations: Vec<Option<M>>,
+    /// Of the fused stages, by the place of their first layer.
+    winners: Vec<Option<Winners<M>>>,
+    /// (N)
+    pub(super) labels: M,
+}
+
+/// What a fused stage keeps.
+pub(super) struct Winners<M> {
+    /// Pixels that have won their windows: (N, O, p.oh, p.ow), whole numbers.
+    pub(super) pixels: M,
+    /// Parts of the weight's gradient: [`Fused::partial`].
+    pub(super) partial: M,
+    /// How many of a pair's slices are done: (O C), whole numbers, 0 between launches.
+    pub(super) tickets: M,
+}
+
+impl<M> Buffers<M> {
+    pub(super) fn new<G: Gpu<Memory = M>>(
+        gpu: &G,
+        network: &Network,
+        stages: &[Stage],
+        images: usize,
+    ) -> Result<Self, EngineError> {
+        let layers = network.layers();
+        let mut elements = vec![None; layers.len() + 1];
+        elements[0] = Some(network.input().iter().product());
+        let mut winners: Vec<_> = layers.iter().map(|_| None).collect();
+        for stage in stages {
+            if let Some(fused) = &stage.fused {
+                winners[stage.layer] = Some(Winners::new(gpu, fused, images)?);
+            }
+            let end = stage.end();
+            elements[end] = Some(layers[end - 1].output.elements());
+        }
+        let all = || {
+            let memories = elements.iter().map(|&elements| match elements {
+                Some(elements) => Ok(Some(gpu.allocate(F * images * elements)?)),
+                None => Ok(None),
+            });
+            memories.collect::<Result<Vec<_>, EngineError>>()
+        };
+        Ok(Self {
+            images,
+            activations: all()?,
+            d_activations: all()?,
+            winners,
+            labels: gpu.allocate(images)?,
+        })
+    }
+
+    /// What is before the layer at `place`.
+    pub(super) fn activation(&self, place: usize) -> &M {
+        at(&self.activations, place)
+    }
+
+    /// Its gradient.
+    pub(super) fn d_activation(&self, place: usize) -> &M {
+        at(&self.d_activations, place)
+    }
+
+    /// What the fused stage whose first layer is at `place` keeps.
+    pub(super) fn winners(&self, place: usize) -> &Winners<M> {
+        let winners = self.winners[place].as_ref();
+        winners.expect("a fused stage begins there")
+    }
+}
+
+impl<M> Winners<M> {
+    fn new<G: Gpu<Memory = M>>(gpu: &G, fused: &Fused, images: usize) -> Result<Self, EngineError> {
+        let windows: usize = fused.pool.y().iter().product();
+        let tickets = vec![0; size_of::<u32>() * fused.pairs()];
+        Ok(Self {
+            pixels: gpu.allocate(size_of::<i32>() * images * windows)?,
+            partial: gpu.allocate(F * fused.partial(images))?,
+            tickets: super::filled_with_bytes(gpu, &tickets)?,
+        })
+    }
+}
+
+/// The memory at `place`, or the one before it that flatten left where it is.
+fn at<M>(memories: &[Option<M>], place: usize) -> &M {
+    let there = memories[..=place].iter().rev().flatten().next();
+    there.expect("the network's input has memory")
+}

@@ -1,0 +1,396 @@
+//! The kernels of a step and their order: a batch, forward, loss, backward, update. Whatever differs from
+//! step to step they read from the epoch's table, so that the same launches do for all of them.
+
+use super::plan::Fused;
+use super::{Cuda, Epoch, F, THREADS, sizes};
+use crate::engines::{EngineError, outputs};
+use crate::hardware::gpu::Argument::{self, F32, F64, I32, Memory, U32, U64};
+use crate::hardware::gpu::{Gpu, Grid};
+use crate::layers::dropout::Dropout;
+use crate::network::{Layer, Operation};
+use crate::optimisers::{Adam, Optimiser, StepRule};
+
+/// Threads of a warp, as the kernels have it.
+const WARP: usize = 32;
+
+/// Which half of a step a kernel is in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pass {
+    Forward,
+    /// Behind the loss, with which the step was counted.
+    Backward,
+}
+
+impl<G: Gpu> Cuda<G> {
+    /// One whole step of `rule` with the next `n` images of the epoch.
+    pub(super) fn step(
+        &self,
+        epoch: &Epoch<G::Memory>,
+        n: usize,
+        rule: &StepRule,
+    ) -> Result<(), EngineError> {
+        self.learn(epoch, n, rule)?;
+        self.update(rule)
+    }
+
+    /// Loss, hits and all gradients of the next `n` images of the epoch.
+    pub(super) fn learn(
+        &self,
+        epoch: &Epoch<G::Memory>,
+        n: usize,
+        rule: &StepRule,
+    ) -> Result<(), EngineError> {
+        self.gather(epoch, n)?;
+        self.forward(n, Some(rule.seed))?;
+        let last = self.network.layers().len();
+        let arguments = [
+            Memory(self.buffers.activation(last), 0),
+            Memory(&self.buffers.labels, 0),
+            Memory(self.buffers.d_activation(last), 0),
+            Memory(&self.progress, 0),
+            I32(sizes::int(n)?),
+            I32(sizes::int(outputs(&self.network)?)?),
+            F32(rule.label_smoothing as f32),
+        ];
+        self.blocks("cross_entropy", 1, &arguments)?;
+        self.backward(n, rule.seed, false)
+    }
+
+    /// Fills the first activation with the next `n` images of the epoch.
+    pub(super) fn gather(&self, epoch: &Epoch<G::Memory>, n: usize) -> Result<(), EngineError> {
+        let [channels, height, width] = self.network.input();
+        let arguments = [
+            Memory(epoch.images, 0),
+            Memory(&epoch.labels, 0),
+            Memory(&epoch.order, 0),
+            Memory(&self.steps_table, 0),
+            Memory(&self.progress, 0),
+            Memory(&self.bytes_table, 0),
+            Memory(self.buffers.activation(0), 0),
+            Memory(&self.buffers.labels, 0),
+            I32(sizes::int(n)?),
+            I32(sizes::int(channels)?),
+            I32(sizes::int(height * width)?),
+        ];
+        self.for_each("gather", n * channels * height * width, &arguments)
+    }
+
+    /// From the first activation of `n` images, which is filled, to the last; in training with what
+    /// `seed` drops.
+    pub(super) fn forward(&self, n: usize, seed: Option<u64>) -> Result<(), EngineError> {
+        for stage in &self.stages {
+            match &stage.fused {
+                None => self.layer_forward(stage.layer, n, seed)?,
+                Some(fused) => self.fused_forward(stage.layer, fused, n)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn layer_forward(&self, index: usize, n: usize, seed: Option<u64>) -> Result<(), EngineError> {
+        let layer = &self.network.layers()[index];
+        let [x, y] = [index, index + 1].map(|place| Memory(self.buffers.activation(place), 0));
+        let count = n * layer.output.elements();
+        let [weight, bias] = self.parameters_of(layer);
+        match &layer.operation {
+            Operation::Conv2d(conv) => {
+                let sizes = Argument::Windows(sizes::of_conv2d(conv, n)?);
+                self.for_each("conv2d_forward", count, &[x, weight, bias, y, sizes])
+            }
+            Operation::Relu => {
+                self.for_each("relu_forward", count, &[x, y, I32(sizes::int(count)?)])
+            }
+            Operation::MaxPool2d(pool) => {
+                let sizes = Argument::Windows(sizes::of_max_pool2d(pool, n)?);
+                self.for_each("max_pool2d_forward", count, &[x, y, sizes])
+            }
+            Operation::Flatten => Ok(()),
+            Operation::Linear(linear) => {
+                let sizes = Argument::Linear(sizes::of_linear(linear, n)?);
+                self.for_each("linear_forward", WARP * count, &[x, weight, bias, y, sizes])
+            }
+            Operation::Dropout(dropout) => self.mask(index, dropout, n, seed, Pass::Forward),
+        }
+    }
+
+    fn fused_forward(&self, index: usize, fused: &Fused, n: usize) -> Result<(), EngineError> {
+        let layer = &self.network.layers()[index];
+        let [x, y] = [index, index + 3].map(|place| Memory(self.buffers.activation(place), 0));
+        let [weight, bias] = self.parameters_of(layer);
+        let [shared, _] = fused.shared();
+        let arguments = [
+            x,
+            weight,
+            bias,
+            y,
+            Memory(&self.buffers.winners(index).pixels, 0),
+            Argument::Windows(sizes::of_conv2d(&fused.conv, n)?),
+            Argument::Windows(sizes::of_max_pool2d(&fused.pool, n)?),
+            I32(sizes::int(fused.group)?),
+            I32(sizes::int(fused.chunks[0])?),
+        ];
+        let grid = Grid {
+            blocks: sizes::int(n * fused.conv.out_channels.div_ceil(fused.group))?.unsigned_abs(),
+            threads: THREADS,
+            shared: sizes::int(F * shared)?.unsigned_abs(),
+        };
+        self.launch("conv2d_relu_max_pool2d_forward", grid, &arguments)
+    }
+
+    /// From the last gradient of `n` images, which is filled, to the first, or where the input's is
+    /// not wanted to the first layer's parameters. The parameters' gradients are written.
+    pub(super) fn backward(&self, n: usize, seed: u64, input: bool) -> Result<(), EngineError> {
+        for stage in self.stages.iter().rev() {
+            let input = input || stage.layer > 0;
+            match &stage.fused {
+                None => self.layer_backward(stage.layer, n, seed, input)?,
+                Some(fused) => self.fused_backward(stage.layer, fused, n, input)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// `input`: whether the gradient by the layer's input is wanted.
+    fn layer_backward(
+        &self,
+        index: usize,
+        n: usize,
+        seed: u64,
+        input: bool,
+    ) -> Result<(), EngineError> {
+        let layer = &self.network.layers()[index];
+        let x = || Memory(self.buffers.activation(index), 0);
+        let d_x = || Memory(self.buffers.d_activation(index), 0);
+        let d_y = || Memory(self.buffers.d_activation(index + 1), 0);
+        let count = if input { n * layer.input.elements() } else { 0 };
+        let [weight, _] = self.parameters_of(layer);
+        let [d_weight, d_bias] = self.gradients_of(layer);
+        match &layer.operation {
+            Operation::Conv2d(conv) => {
+                let sizes = sizes::of_conv2d(conv, n)?;
+                let sizes = || Argument::Windows(sizes);
+                let weights = layer.weight.len();
+                let arguments = [x(), d_y(), d_weight, sizes()];
+                self.blocks("conv2d_backward_weight", weights, &arguments)?;
+                let arguments = [d_y(), d_bias, sizes()];
+                self.blocks("conv2d_backward_bias", layer.bias.len(), &arguments)?;
+                let arguments = [weight, d_y(), d_x(), sizes()];
+                self.for_each("conv2d_backward_input", count, &arguments)
+            }
+            Operation::Relu => {
+                let arguments = [x(), d_y(), d_x(), I32(sizes::int(count)?)];
+                self.for_each("relu_backward", count, &arguments)
+            }
+            Operation::MaxPool2d(pool) => {
+                let sizes = Argument::Windows(sizes::of_max_pool2d(pool, n)?);
+                self.for_each("max_pool2d_backward", count, &[x(), d_y(), d_x(), sizes])
+            }
+            Operation::Flatten => Ok(()),
+            Operation::Linear(linear) => {
+                let sizes = Argument::Linear(sizes::of_linear(linear, n)?);
+                let inputs = I32(sizes::int(count)?);
+                let arguments = [x(), weight, d_y(), d_x(), d_weight, d_bias, sizes, inputs];
+                let all = layer.weight.len() + layer.bias.len() + count;
+                self.for_each("linear_backward", all, &arguments)
+            }
+            Operation::Dropout(dropout) if input => {
+                self.mask(index, dropout, n, Some(seed), Pass::Backward)
+            }
+            Operation::Dropout(_) => Ok(()),
+        }
+    }
+
+    fn fused_backward(
+        &self,
+        index: usize,
+        fused: &Fused,
+        n: usize,
+        input: bool,
+    ) -> Result<(), EngineError> {
+        let layer = &self.network.layers()[index];
+        let buffers = &self.buffers;
+        let winners = buffers.winners(index);
+        let [weight, _] = self.parameters_of(layer);
+        let [d_weight, d_bias] = self.gradients_of(layer);
+        let [_, shared] = fused.shared();
+        let inputs = if input { n * fused.conv.in_channels } else { 0 };
+        let slices = fused.slices(n);
+        let arguments = [
+            Memory(buffers.activation(index), 0),
+            weight,
+            Memory(buffers.d_activation(index + 3), 0),
+            Memory(&winners.pixels, 0),
+            Memory(buffers.d_activation(index), 0),
+            d_weight,
+            d_bias,
+            Memory(&winners.partial, 0),
+            Memory(&winners.tickets, 0),
+            Argument::Windows(sizes::of_conv2d(&fused.conv, n)?),
+            Argument::Windows(sizes::of_max_pool2d(&fused.pool, n)?),
+            I32(sizes::int(slices)?),
+            I32(sizes::int(fused.chunks[1])?),
+            I32(sizes::int(inputs)?),
+        ];
+        let grid = Grid {
+            blocks: sizes::int(inputs + fused.pairs() * slices)?.unsigned_abs(),
+            threads: THREADS,
+            shared: sizes::int(F * shared)?.unsigned_abs(),
+        };
+        self.launch("conv2d_relu_max_pool2d_backward", grid, &arguments)
+    }
+
+    /// Dropout of the layer at `index`, with what `seed` drops, or nothing.
+    fn mask(
+        &self,
+        index: usize,
+        dropout: &Dropout,
+        n: usize,
+        seed: Option<u64>,
+        pass: Pass,
+    ) -> Result<(), EngineError> {
+        let places = [index, index + 1];
+        let [from, to] = match pass {
+            Pass::Forward => places.map(|place| self.buffers.activation(place)),
+            Pass::Backward => {
+                let [d_x, d_y] = places.map(|place| self.buffers.d_activation(place));
+                [d_y, d_x]
+            }
+        };
+        let (scale, threshold) = match seed {
+            Some(_) => (dropout.scale() as f32, dropout.threshold()),
+            None => (1.0, 0),
+        };
+        let elements = self.network.layers()[index].output.elements();
+        let count = n * elements;
+        let arguments = [
+            Memory(from, 0),
+            Memory(to, 0),
+            I32(sizes::int(count)?),
+            I32(sizes::int(elements)?),
+            F32(scale),
+            U32(threshold),
+            U64(seed.unwrap_or(0)),
+            Memory(&self.steps_table, 0),
+            Memory(&self.progress, 0),
+            I32((pass == Pass::Backward).into()),
+            U32(index as u32),
+        ];
+        self.for_each("dropout_mask", count, &arguments)
+    }
+
+    /// The update of `rule` with the gradients that there are.
+    pub(super) fn update(&self, rule: &StepRule) -> Result<(), EngineError> {
+        let count = self.network.parameter_count();
+        let int = || sizes::int(count).map(I32);
+        let p = || Memory(&self.parameters, 0);
+        let g = || Memory(&self.gradients, 0);
+        let first = Memory(&self.first_moment, 0);
+        let steps = || Memory(&self.steps_table, 0);
+        let progress = || Memory(&self.progress, 0);
+        if let Some(norm) = rule.clip_norm {
+            self.blocks("clip", 1, &[g(), int()?, F64(norm)])?;
+        }
+        match &rule.optimiser {
+            Optimiser::Sgd(sgd) => {
+                let arguments = [
+                    p(),
+                    g(),
+                    first,
+                    int()?,
+                    steps(),
+                    progress(),
+                    F32(sgd.momentum as f32),
+                    F32(sgd.weight_decay as f32),
+                    I32(sgd.nesterov.into()),
+                ];
+                self.for_each("sgd", count, &arguments)?;
+            }
+            Optimiser::Adam(adam) => {
+                let Adam {
+                    beta1, beta2, eps, ..
+                } = *adam;
+                let penalty = match adam.decoupled {
+                    true => 0.0,
+                    false => adam.weight_decay,
+                };
+                let arguments = [
+                    p(),
+                    g(),
+                    first,
+                    Memory(&self.second_moment, 0),
+                    int()?,
+                    steps(),
+                    progress(),
+                    F32(penalty as f32),
+                    F32(beta1 as f32),
+                    F32((1.0 - beta1) as f32),
+                    F32(beta2 as f32),
+                    F32((1.0 - beta2) as f32),
+                    F32(eps as f32),
+                ];
+                self.for_each("adam", count, &arguments)?;
+            }
+        }
+        if rule.average.is_some() {
+            let average = Memory(&self.average, 0);
+            let arguments = [p(), average, int()?, steps(), progress()];
+            self.for_each("average", count, &arguments)?;
+        }
+        Ok(())
+    }
+
+    /// A layer's weight and bias.
+    fn parameters_of(&self, layer: &Layer) -> [Argument<'_, G::Memory>; 2] {
+        [&layer.weight, &layer.bias].map(|range| Memory(&self.parameters, F * range.start))
+    }
+
+    /// Their gradients.
+    fn gradients_of(&self, layer: &Layer) -> [Argument<'_, G::Memory>; 2] {
+        [&layer.weight, &layer.bias].map(|range| Memory(&self.gradients, F * range.start))
+    }
+
+    /// A thread for each of `count` numbers.
+    fn for_each(
+        &self,
+        kernel: &'static str,
+        count: usize,
+        arguments: &[Argument<G::Memory>],
+    ) -> Result<(), EngineError> {
+        // Threads are counted like sizes.
+        sizes::int(count)?;
+        self.blocks(kernel, count.div_ceil(THREADS as usize), arguments)
+    }
+
+    /// So many whole blocks.
+    fn blocks(
+        &self,
+        kernel: &'static str,
+        blocks: usize,
+        arguments: &[Argument<G::Memory>],
+    ) -> Result<(), EngineError> {
+        let grid = Grid {
+            blocks: sizes::int(blocks)?.unsigned_abs(),
+            threads: THREADS,
+            shared: 0,
+        };
+        self.launch(kernel, grid, arguments)
+    }
+
+    fn launch(
+        &self,
+        kernel: &'static str,
+        grid: Grid,
+        arguments: &[Argument<G::Memory>],
+    ) -> Result<(), EngineError> {
+        // Where there is nothing to compute there is no kernel.
+        if grid.blocks == 0 {
+            return Ok(());
+        }
+        // SAFETY: every caller above passes what the kernel of this name declares; the buffers have
+        // the network's shapes for at least as many images as the sizes say, the parameters those
+        // of their table, the table of steps a row for each step that is launched, and a block as
+        // much shared memory as its plan says.
+        unsafe { self.gpu.launch(kernel, grid, arguments)? };
+        Ok(())
+    }
+}

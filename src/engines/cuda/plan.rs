@@ -1,0 +1,128 @@
+//! What the engine makes of a network: which layers become one stage, and how a stage is spread over
+//! blocks. Decided by shapes alone, so that the same seed gives the same bits on any GPU.
+
+use super::THREADS;
+use crate::layers::conv2d::Conv2d;
+use crate::layers::max_pool2d::MaxPool2d;
+use crate::network::{Network, Operation};
+
+/// The most numbers that a block of a fused kernel shares: 48 KiB, which every GPU has, less what the
+/// kernel itself declares.
+const MOST_SHARED: usize = (48 * 1024 - 64) / super::F;
+
+/// Blocks that a GPU should be given, or some of its processors have nothing to do.
+const BLOCKS: usize = 512;
+
+/// One layer, or three that are computed together. Flatten is none: it moves nothing.
+pub(super) struct Stage {
+    /// The index of its first layer.
+    pub(super) layer: usize,
+    /// Where it is convolution, ReLU and max-pool in one kernel.
+    pub(super) fused: Option<Fused>,
+}
+
+impl Stage {
+    /// The index behind its last layer.
+    pub(super) fn end(&self) -> usize {
+        self.layer + if self.fused.is_some() { 3 } else { 1 }
+    }
+}
+
+/// A convolution of stride 1 with the pooling behind it.
+pub(super) struct Fused {
+    pub(super) conv: Conv2d,
+    pub(super) pool: MaxPool2d,
+    /// Channels of y that a block computes forward.
+    pub(super) group: usize,
+    /// Channels that a block has at once, forward of x, backward of d_y.
+    pub(super) chunks: [usize; 2],
+}
+
+impl Fused {
+    /// Both in one kernel, if it can: with stride 1, a tap a thread, and at least a channel at once.
+    fn new(conv: &Conv2d, pool: &MaxPool2d) -> Option<Self> {
+        let [kernel_height, kernel_width] = conv.window.kernel;
+        let taps = kernel_height * kernel_width;
+        if conv.window.stride != [1, 1] || taps >= THREADS as usize {
+            return None;
+        }
+        // A thread should have a pixel.
+        let group = (THREADS as usize / conv.windows()).clamp(1, conv.out_channels);
+        let mut fused = Self {
+            conv: *conv,
+            pool: *pool,
+            group,
+            chunks: [1, 1],
+        };
+        let [forward, backward] = fused.chunk_numbers();
+        let room = MOST_SHARED.checked_sub(group * conv.windows())?;
+        fused.chunks = [
+            (room / forward).min(conv.in_channels),
+            (MOST_SHARED / backward).min(conv.out_channels),
+        ];
+        fused.chunks.iter().all(|&chunk| chunk > 0).then_some(fused)
+    }
+
+    /// What a channel of a chunk takes, forward and backward: a plane with its border, and weights.
+    fn chunk_numbers(&self) -> [usize; 2] {
+        let Conv2d {
+            window,
+            input: [height, width],
+            output: [oh, ow],
+            ..
+        } = self.conv;
+        let [kh, kw] = window.kernel;
+        let [ph, pw] = window.padding;
+        [
+            (height + 2 * ph) * (width + 2 * pw) + self.group * kh * kw,
+            (oh + 2 * (kh - 1)) * (ow + 2 * (kw - 1)) + kh * kw,
+        ]
+    }
+
+    /// Numbers that the threads of a block share, forward and backward.
+    pub(super) fn shared(&self) -> [usize; 2] {
+        let [forward, backward] = self.chunk_numbers();
+        [
+            self.group * self.conv.windows() + self.chunks[0] * forward,
+            (self.chunks[1] * backward).max(THREADS as usize),
+        ]
+    }
+
+    /// Pairs of channels, O C: each has a block for a slice of the images, backward.
+    pub(super) fn pairs(&self) -> usize {
+        self.conv.out_channels * self.conv.in_channels
+    }
+
+    /// Slices of `n` images, backward.
+    pub(super) fn slices(&self, n: usize) -> usize {
+        BLOCKS.div_ceil(self.pairs()).clamp(1, n.max(1))
+    }
+
+    /// Numbers in which the slices of `n` images are added up: (O C, slices, taps + 1).
+    pub(super) fn partial(&self, n: usize) -> usize {
+        let [kh, kw] = self.conv.window.kernel;
+        self.pairs() * self.slices(n) * (kh * kw + 1)
+    }
+}
+
+/// The stages of `network`, in their order.
+pub(super) fn stages(network: &Network) -> Vec<Stage> {
+    let layers = network.layers();
+    let operation = |index: usize| layers.get(index).map(|layer| &layer.operation);
+    let mut stages = Vec::new();
+    let mut layer = 0;
+    while let Some(first) = operation(layer) {
+        let fused = match (first, operation(layer + 1), operation(layer + 2)) {
+            (Operation::Conv2d(conv), Some(Operation::Relu), Some(Operation::MaxPool2d(pool))) => {
+                Fused::new(conv, pool)
+            }
+            _ => None,
+        };
+        let stage = Stage { layer, fused };
+        layer = stage.end();
+        if !matches!(first, Operation::Flatten) {
+            stages.push(stage);
+        }
+    }
+    stages
+}
