@@ -84,7 +84,7 @@ fn test_out_leaves_pictures_and_every_prediction() {
     );
 
     let model = Model::open(&place.path("run/model.safetensors"), None).unwrap();
-    let kind = EngineKind::Auto;
+    let kind = EngineKind::Cpu;
     let mut engine =
         longhand::engines::open(kind, model.network, model.normalisation, None).unwrap();
     let state = longhand::optimisers::TrainingState::from_parameters(model.parameters);

@@ -243,8 +243,13 @@ impl EngineArgs {
         normalisation: Normalisation,
         load: Load,
     ) -> Result<Box<dyn Engine>, Failure> {
-        let kind = self.engine.unwrap_or(default);
         let threads = self.threads.map(NonZeroUsize::get);
+        let kind = match self.engine.unwrap_or(default) {
+            // Threads are the CPU's; and what is asked of a model once is done there before a GPU has
+            // started.
+            EngineKind::Auto if threads.is_some() || load.batch == 0 => EngineKind::Cpu,
+            kind => kind,
+        };
         if kind == EngineKind::Reference && threads.is_some_and(|threads| threads > 1) {
             let message = "the engine reference has one thread: leave out --threads";
             return Err(Failure::Usage(message.to_owned()));

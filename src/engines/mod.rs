@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::data::{Batch, Dataset, Images, Normalisation, batches};
-use crate::hardware::gpu::{Device, GpuError};
+use crate::hardware::gpu::{Device, GpuError, device};
 use crate::layers::{Shape, cross_entropy};
 use crate::network::{Network, NetworkError};
 use crate::optimisers::{StepRule, TrainingState};
@@ -395,14 +395,16 @@ impl EngineKind {
     /// What it stands for, in a line.
     pub fn about(self) -> &'static str {
         match self {
-            Self::Auto => "the fastest engine of this machine: lanes",
+            Self::Auto => "to train the GPU, where there is one that can be used; else cpu",
             Self::Cpu => "the fastest engine of the CPU: lanes",
             Self::Reference => "plain loops that follow the formulas, one thread",
             Self::Im2col => "convolution as a matrix product, all threads",
             Self::Lanes => {
                 "eight or sixteen images in a register, Winograd convolution, all threads"
             }
-            Self::Cuda(_) => "an NVIDIA GPU, cuda:1 the second; not yet made fast",
+            Self::Cuda(_) => {
+                "an NVIDIA GPU, cuda:1 the second: a step is recorded, and replayed there"
+            }
         }
     }
 }
@@ -431,6 +433,9 @@ pub fn open(
         EngineKind::Im2col => Box::new(Im2col::new(network, normalisation, threads)?),
         EngineKind::Cuda(ordinal) => {
             Box::new(Cuda::new(Device::open(ordinal)?, network, &normalisation)?)
+        }
+        EngineKind::Auto if device::usable() => {
+            open(EngineKind::Cuda(0), network, normalisation, threads)?
         }
         EngineKind::Auto | EngineKind::Cpu | EngineKind::Lanes => lanes::open(
             network,

@@ -16,6 +16,9 @@ use super::{Argument, Gpu, GpuError, Grid, Linear, Windows};
 /// The oldest compute capability whose kernels there are.
 const OLDEST: (i32, i32) = (7, 5);
 
+/// The CUDA version of the oldest driver that takes PTX 8.1, which the kernels are.
+const OLDEST_DRIVER: (i32, i32) = (12, 1);
+
 // SAFETY: both are whole numbers of 32 bits in the order of `kernels/shapes.h`, without padding.
 unsafe impl DeviceRepr for Windows {}
 // SAFETY: likewise.
@@ -33,26 +36,64 @@ pub struct Description {
 }
 
 /// The GPUs of this machine, as `CUDA_VISIBLE_DEVICES` shows them, and the driver's CUDA version, as
-/// in 12.8.
+/// in 12.8. No GPU is started for it.
 ///
 /// # Errors
 /// Why there is none.
 pub fn list() -> Result<(Vec<Description>, (i32, i32)), GpuError> {
     let count = count()?;
-    let devices = (0..count).map(|ordinal| describe(&*context(ordinal)?));
+    let devices = (0..count).map(describe).collect::<Result<_, _>>()?;
     let mut version = 0;
     // SAFETY: the driver writes one number there, and was found by `count`.
     let status = unsafe { sys::cuDriverGetVersion(&mut version) };
     status
         .result()
         .map_err(|error| failed("cuDriverGetVersion", error))?;
-    let devices = devices.collect::<Result<_, _>>()?;
     Ok((devices, (version / 1000, version % 1000 / 10)))
+}
+
+/// Whether GPU and driver are new enough for the kernels.
+///
+/// # Errors
+/// What they are, and what is needed.
+fn check(gpu: &Description, driver: (i32, i32)) -> Result<(), GpuError> {
+    let dotted = |(major, minor)| format!("{major}.{minor}");
+    if gpu.compute_capability < OLDEST {
+        let (found, needed) = (dotted(gpu.compute_capability), dotted(OLDEST));
+        let name = &gpu.name;
+        let reason = format!("{name} has compute capability {found}; {needed} is needed");
+        return Err(GpuError::new("cuDeviceGetAttribute", reason));
+    }
+    if driver < OLDEST_DRIVER {
+        let (found, needed) = (dotted(driver), dotted(OLDEST_DRIVER));
+        let reason =
+            format!("the driver is that of CUDA {found}; {needed} is needed (530 or newer)");
+        return Err(GpuError::new("cuDriverGetVersion", reason));
+    }
+    Ok(())
+}
+
+/// Whether there is a GPU on which the kernels can run, told without starting it.
+pub fn usable() -> bool {
+    list().is_ok_and(|(gpus, driver)| gpus.first().is_some_and(|gpu| check(gpu, driver).is_ok()))
 }
 
 fn failed(call: &str, error: DriverError) -> GpuError {
     // Its text may itself ask the driver, which is there if there is such an error.
     GpuError::new(call, error)
+}
+
+/// PTX that a driver did not take.
+fn not_loaded(file: &str, error: DriverError) -> GpuError {
+    let call = format!("cuModuleLoadData of {file}.ptx");
+    match error.0 {
+        sys::CUresult::CUDA_ERROR_UNSUPPORTED_PTX_VERSION => {
+            let reason = "an edited kernel was compiled by an NVRTC that is newer than the driver: \
+                          12.1 suits every driver";
+            GpuError::new(call, reason)
+        }
+        _ => failed(&call, error),
+    }
 }
 
 /// How many GPUs there are, at least one. The calls in this order fail where others would panic.
@@ -73,16 +114,22 @@ fn count() -> Result<usize, GpuError> {
     }
 }
 
-fn context(ordinal: usize) -> Result<Arc<CudaContext>, GpuError> {
-    CudaContext::new(ordinal).map_err(|error| failed("cuDevicePrimaryCtxRetain", error))
-}
-
-fn describe(context: &CudaContext) -> Result<Description, GpuError> {
+fn describe(ordinal: usize) -> Result<Description, GpuError> {
+    use sys::CUdevice_attribute as Attribute;
     let failed = |error| failed("cuDeviceGetAttribute", error);
+    let device = result::device::get(ordinal as i32).map_err(failed)?;
+    let attribute = |attribute| {
+        // SAFETY: the driver gave this device.
+        unsafe { result::device::get_attribute(device, attribute) }.map_err(failed)
+    };
     Ok(Description {
-        name: context.name().map_err(failed)?,
-        compute_capability: context.compute_capability().map_err(failed)?,
-        memory: context.total_mem().map_err(failed)?,
+        name: result::device::get_name(device).map_err(failed)?,
+        compute_capability: (
+            attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
+            attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
+        ),
+        // SAFETY: likewise.
+        memory: unsafe { result::device::total_mem(device) }.map_err(failed)?,
     })
 }
 
@@ -115,22 +162,18 @@ impl Device {
     /// # Errors
     /// If there is none, if it is too old, or if the driver cannot compile the kernels.
     pub fn open(ordinal: usize) -> Result<Self, GpuError> {
-        let count = count()?;
-        if ordinal >= count {
-            let reason = format!("there is no GPU {ordinal}: they are 0 to {}", count - 1);
+        let (mut gpus, driver) = list()?;
+        if ordinal >= gpus.len() {
+            let reason = format!(
+                "there is no GPU {ordinal}: they are 0 to {}",
+                gpus.len() - 1
+            );
             return Err(GpuError::new("cuDeviceGet", reason));
         }
-        let context = context(ordinal)?;
-        let description = describe(&context)?;
-        let (major, minor) = description.compute_capability;
-        if (major, minor) < OLDEST {
-            let (oldest_major, oldest_minor) = OLDEST;
-            let reason = format!(
-                "{} has compute capability {major}.{minor}; {oldest_major}.{oldest_minor} is needed",
-                description.name
-            );
-            return Err(GpuError::new("cuDeviceGetAttribute", reason));
-        }
+        let description = gpus.swap_remove(ordinal);
+        check(&description, driver)?;
+        let context =
+            CudaContext::new(ordinal).map_err(|error| failed("cuDevicePrimaryCtxRetain", error))?;
         // SAFETY: one stream does all work, in its order, so nothing waits for an event.
         unsafe { context.disable_event_tracking() };
         let stream = context
@@ -139,8 +182,8 @@ impl Device {
         let mut kernels = HashMap::new();
         for file in FILES {
             let module = context
-                .load_module(Ptx::from_src(file.ptx()?))
-                .map_err(|error| failed(&format!("cuModuleLoadData of {}", file.name), error))?;
+                .load_module(Ptx::from_src(file.ptx()?.as_ref()))
+                .map_err(|error| not_loaded(file.name, error))?;
             for &kernel in file.kernels {
                 let function = module
                     .load_function(kernel)
@@ -298,5 +341,36 @@ impl Gpu for Device {
         graph
             .launch()
             .map_err(|error| failed("cuGraphLaunch", error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_old_says_what_is_needed() {
+        let gpu = |compute_capability| Description {
+            name: "T4".to_owned(),
+            compute_capability,
+            memory: 1,
+        };
+        assert!(check(&gpu((7, 5)), (12, 1)).is_ok());
+        assert!(check(&gpu((9, 0)), (13, 0)).is_ok());
+        for (capability, driver, expected) in [
+            (
+                (7, 0),
+                (12, 8),
+                "T4 has compute capability 7.0; 7.5 is needed",
+            ),
+            (
+                (8, 0),
+                (12, 0),
+                "the driver is that of CUDA 12.0; 12.1 is needed (530 or newer)",
+            ),
+        ] {
+            let error = check(&gpu(capability), driver).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
     }
 }

@@ -1,7 +1,10 @@
 //! The kernels that the program carries: their PTX, which a driver compiles for its GPU, and their
-//! source, by which PTX that is no longer its source's is known.
+//! source, by which PTX that is no longer its source's is known. An edited source is compiled anew.
+
+use std::borrow::Cow;
 
 use super::GpuError;
+use super::nvrtc::{Nvrtc, Source};
 use crate::digest;
 
 /// A file of kernels.
@@ -16,13 +19,19 @@ pub struct File {
     pub kernels: &'static [&'static str],
 }
 
+macro_rules! header {
+    ($name:literal) => {
+        ($name, include_str!(concat!("../../../kernels/", $name)))
+    };
+}
+
 /// What they include.
-const HEADERS: [&str; 5] = [
-    include_str!("../../../kernels/pooling.h"),
-    include_str!("../../../kernels/shapes.h"),
-    include_str!("../../../kernels/shared.h"),
-    include_str!("../../../kernels/step.h"),
-    include_str!("../../../kernels/sums.h"),
+const HEADERS: [Source; 5] = [
+    header!("pooling.h"),
+    header!("shapes.h"),
+    header!("shared.h"),
+    header!("step.h"),
+    header!("sums.h"),
 ];
 
 macro_rules! file {
@@ -54,24 +63,39 @@ pub const FILES: [File; 10] = [
 const STAMP: &str = "// SHA-256 of the source: ";
 
 impl File {
-    /// The PTX, if it was made of the source as it is.
+    /// Its PTX: the program's own, if it was made of the source as it is, else what NVRTC now makes of
+    /// the source. PTX of another source is never run.
     ///
     /// # Errors
-    /// If the source was changed since.
-    pub fn ptx(&self) -> Result<&'static str, GpuError> {
-        let sources: Vec<&[u8]> = std::iter::once(self.source)
-            .chain(HEADERS)
-            .map(str::as_bytes)
-            .collect();
+    /// If the source was changed and NVRTC is nowhere, or does not take it.
+    pub fn ptx(&self) -> Result<Cow<'static, str>, GpuError> {
+        if self.is_fresh() {
+            return Ok(Cow::Borrowed(self.ptx));
+        }
+        let path = format!("kernels/{}.cu", self.name);
+        let nvrtc = Nvrtc::find().map_err(|error| {
+            let reason = format!("it was edited since its PTX was made: {}", error.reason);
+            GpuError::new(&path, reason)
+        })?;
+        Ok(Cow::Owned(self.compile(&nvrtc)?))
+    }
+
+    /// What NVRTC makes of the source.
+    ///
+    /// # Errors
+    /// With the compiler's messages.
+    pub fn compile(&self, nvrtc: &Nvrtc) -> Result<String, GpuError> {
+        nvrtc.compile((&format!("{}.cu", self.name), self.source), &HEADERS)
+    }
+
+    /// Whether the PTX was made of the source and its headers as they are.
+    fn is_fresh(&self) -> bool {
+        let headers = HEADERS.iter().map(|(_, text)| *text);
+        let sources = std::iter::once(self.source).chain(headers);
+        let sources: Vec<&[u8]> = sources.map(str::as_bytes).collect();
         let hash = digest::sha256_of_bytes(&sources);
         let stamp = self.ptx.strip_prefix(STAMP);
-        match stamp.is_some_and(|stamp| stamp.starts_with(&hash)) {
-            true => Ok(self.ptx),
-            false => {
-                let reason = "its PTX is older: run scripts/compile_kernels.py";
-                Err(GpuError::new(format!("kernels/{}.cu", self.name), reason))
-            }
-        }
+        stamp.is_some_and(|stamp| stamp.starts_with(&hash))
     }
 }
 
@@ -82,7 +106,8 @@ mod tests {
     #[test]
     fn no_ptx_is_older_than_its_source() {
         for file in FILES {
-            file.ptx().unwrap();
+            let name = file.name;
+            assert!(file.is_fresh(), "{name}.cu: run scripts/compile_kernels.py");
         }
     }
 
@@ -116,13 +141,43 @@ mod tests {
     }
 
     #[test]
-    fn ptx_of_another_source_is_refused() {
+    fn ptx_of_another_source_is_not_run() {
         let [mut file, ..] = FILES;
-        file.source = "// changed";
-        let error = file.ptx().unwrap_err();
-        assert!(
-            error.to_string().contains("scripts/compile_kernels.py"),
-            "{error}"
-        );
+        file.source = "extern \"C\" __global__ void edited(float* x) { *x = 1; }";
+        match file.ptx() {
+            Ok(ptx) => assert!(ptx.contains(".visible .entry edited("), "{ptx}"),
+            // Without NVRTC.
+            Err(error) => {
+                let text = error.to_string();
+                assert!(text.contains("kernels/batch.cu: it was edited"), "{text}");
+                assert!(
+                    text.contains("pip install nvidia-cuda-nvrtc-cu12"),
+                    "{text}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn nvrtc_compiles_every_file_and_says_where_one_is_wrong() {
+        let Ok(nvrtc) = Nvrtc::find() else {
+            eprintln!("skipped: there is no NVRTC");
+            return;
+        };
+        for file in FILES {
+            let ptx = file.compile(&nvrtc).unwrap();
+            for kernel in file.kernels {
+                assert!(
+                    ptx.contains(&format!(".visible .entry {kernel}(")),
+                    "{kernel}"
+                );
+            }
+        }
+        let [mut file, ..] = FILES;
+        file.source = "extern \"C\" __global__ void gather(float* x)\n{ *x = y; }";
+        let error = file.ptx().unwrap_err().to_string();
+        assert!(error.contains("batch.cu(2): error"), "{error}");
+        file.source = "a\0b";
+        assert!(file.ptx().is_err());
     }
 }

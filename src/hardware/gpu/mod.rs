@@ -3,6 +3,7 @@
 
 pub mod device;
 pub mod kernels;
+pub mod nvrtc;
 pub mod sgemm;
 
 use std::fmt;
