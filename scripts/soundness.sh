@@ -1,20 +1,21 @@
 #!/usr/bin/env bash
 # Looks for what a compiler and tests alone do not see in `unsafe` code and between threads:
 #
-#   scripts/soundness.sh [asan|tsan|miri|valgrind|aarch64]...
+#   scripts/soundness.sh [asan|tsan|kernels|miri|valgrind|aarch64]...
 #
 # AddressSanitizer and ThreadSanitizer run the tests of the engines on the widest vectors of this
-# processor, valgrind on AVX2, Miri on the portable path, where it knows every byte. The portable
-# path is compiled for aarch64. Each sanitizer must first find a fault that is planted.
+# processor, and the CUDA kernels on the GPU that the tests emulate; valgrind AVX2, Miri the portable
+# path, where it knows every byte. The portable path is compiled for aarch64. Each sanitizer must first
+# find a fault that is planted.
 #
 # Needs rustup, which fetches what is missing, a C compiler, and for its part valgrind.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 parts=("$@")
-[ ${#parts[@]} -gt 0 ] || parts=(asan tsan miri valgrind aarch64)
+[ ${#parts[@]} -gt 0 ] || parts=(asan tsan kernels miri valgrind aarch64)
 host=$(rustc -vV | sed -n 's/^host: //p')
-# The tests' emulated GPU jumps between stacks, which none of these tools understands.
+# The tests' emulated GPU changes stacks, of which only its own part tells these tools.
 export NO_EMULATED_GPU=1
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/soundness
 planted=$(mktemp -d)
@@ -74,6 +75,28 @@ for part in "${parts[@]}"; do
         RUSTFLAGS=-Zsanitizer=thread cargo +nightly test --locked --target "$host" \
             -Zbuild-std --lib --test engines -- \
             workers seed watches epoch_agrees
+        ;;
+    kernels)
+        unset NO_EMULATED_GPU
+        # What the harness of tests tells its threads it does in the standard library, which is not
+        # compiled with it.
+        echo 'race:CompletedTest' > "$planted/known"
+        export TSAN_OPTIONS="suppressions=$planted/known" ASAN_OPTIONS=detect_leaks=0
+        for sanitizer in address thread; do
+            export EMULATED_GPU_SANITIZER=$sanitizer
+            # ThreadSanitizer wants to find addresses where they usually are.
+            on_kernels=(setarch -R cargo test --locked)
+            if [ $sanitizer = address ]; then
+                must_find heap-buffer-overflow \
+                    "${on_kernels[@]}" --test emulation -- --ignored planted_overrun
+            else
+                must_find 'data race src/planted.cu' \
+                    "${on_kernels[@]}" --test emulation -- --ignored planted_race
+            fi
+            "${on_kernels[@]}" --test emulation --test sgemm --test cuda -- --test-threads=1
+        done
+        unset EMULATED_GPU_SANITIZER TSAN_OPTIONS ASAN_OPTIONS
+        export NO_EMULATED_GPU=1
         ;;
     miri)
         nightly miri rust-src

@@ -130,3 +130,16 @@ fn copies_stay_inside_the_memory() {
     gpu.download(&memory, 0, &mut bytes).unwrap();
     assert!(f32::from_ne_bytes(bytes).is_nan());
 }
+
+/// Without its sanitizer nobody sees what is wrong.
+#[test]
+#[ignore = "wrong on purpose: scripts/soundness.sh sees that AddressSanitizer finds it"]
+fn planted_overrun() {
+    assert!(run("planted_overrun", 1, 64).unwrap().is_ok());
+}
+
+#[test]
+#[ignore = "wrong on purpose: scripts/soundness.sh sees that ThreadSanitizer finds it"]
+fn planted_race() {
+    assert!(run("planted_race", 1, 64).unwrap().is_ok());
+}

@@ -1,7 +1,8 @@
 //! A GPU for the tests of an engine, where there is none: the kernels' own source, compiled as C++
 //! and run on the CPU.
 
-use std::cell::{Cell, RefCell, UnsafeCell};
+use std::alloc::{Layout, alloc, dealloc};
+use std::cell::{Cell, RefCell};
 use std::ffi::c_void;
 
 use longhand::hardware::gpu::{Argument, Gpu, GpuError, Grid};
@@ -10,6 +11,8 @@ use longhand::hardware::gpu::{Argument, Gpu, GpuError, Grid};
 pub struct EmulatedGpu {
     /// Whether it refuses to record, as a driver may.
     refuses_graphs: bool,
+    /// Whether it runs blocks in the other order.
+    backwards: bool,
     /// What was launched since recording began.
     recording: RefCell<Option<Vec<Launch>>>,
 }
@@ -36,6 +39,15 @@ impl EmulatedGpu {
     pub fn without_graphs() -> Option<Self> {
         Self::open().map(|gpu| Self {
             refuses_graphs: true,
+            ..gpu
+        })
+    }
+
+    /// One that runs blocks in the other order.
+    #[allow(dead_code, reason = "not every test asks for it")]
+    pub fn backwards() -> Option<Self> {
+        Self::open().map(|gpu| Self {
+            backwards: true,
             ..gpu
         })
     }
@@ -96,7 +108,7 @@ impl Launch {
 
     /// # Safety
     /// As [`Gpu::launch`].
-    unsafe fn run(&self) -> Result<(), GpuError> {
+    unsafe fn run(&self, backwards: bool) -> Result<(), GpuError> {
         // A kernel is given the address of each argument.
         let place = |words: &[u64; 8]| words.as_ptr().cast::<c_void>().cast_mut();
         let mut pointers: Vec<*mut c_void> = self.arguments.iter().map(place).collect();
@@ -106,8 +118,16 @@ impl Launch {
             shared,
         } = self.grid;
         // SAFETY: the caller's, and a kernel does not write its arguments.
-        let launched =
-            unsafe { emulated_gpu::launch(self.kernel, blocks, threads, shared, &mut pointers) };
+        let launched = unsafe {
+            emulated_gpu::launch(
+                self.kernel,
+                blocks,
+                threads,
+                shared,
+                backwards,
+                &mut pointers,
+            )
+        };
         launched.map_err(|reason| GpuError::new("launch", reason))
     }
 }
@@ -124,13 +144,25 @@ pub struct Mirror {
 
 /// Memory that kernels write though it is only lent to them, as a GPU's is.
 pub struct Memory {
-    /// Aligned for any number.
-    words: Box<[UnsafeCell<u128>]>,
+    /// As many bytes as were asked for and no more, so that AddressSanitizer sees where they end.
+    start: *mut u8,
     bytes: usize,
 }
 
 // SAFETY: what is in it is reached through `Gpu` alone, whose calls come one after the other.
 unsafe impl Send for Memory {}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // SAFETY: it was allocated with the same layout.
+        unsafe { dealloc(self.start, layout(self.bytes)) };
+    }
+}
+
+/// So many bytes, at least 1, aligned for any number.
+fn layout(bytes: usize) -> Layout {
+    Layout::from_size_align(bytes.max(1), 16).expect("tests ask for little")
+}
 
 impl Memory {
     /// The address of byte `at`, of `count` bytes that are there.
@@ -139,9 +171,8 @@ impl Memory {
             let reason = format!("{count} bytes from {at} on are not in {}", self.bytes);
             return Err(GpuError::new("copy", reason));
         }
-        let start = self.words.as_ptr().cast::<u8>().cast_mut();
         // SAFETY: `at` is at most the memory's length.
-        Ok(unsafe { start.add(at) })
+        Ok(unsafe { self.start.add(at) })
     }
 }
 
@@ -155,12 +186,13 @@ impl Gpu for EmulatedGpu {
     }
 
     fn allocate(&self, bytes: usize) -> Result<Memory, GpuError> {
+        // SAFETY: a layout has at least a byte.
+        let start = unsafe { alloc(layout(bytes)) };
+        assert!(!start.is_null(), "no memory for {bytes} bytes");
         // All bits set are NaN, which a kernel that reads what nobody wrote would spread.
-        let words = (0..bytes.div_ceil(16)).map(|_| UnsafeCell::new(u128::MAX));
-        Ok(Memory {
-            words: words.collect(),
-            bytes,
-        })
+        // SAFETY: so many bytes were just allocated.
+        unsafe { start.write_bytes(0xff, bytes) };
+        Ok(Memory { start, bytes })
     }
 
     fn upload(&self, to: &Memory, at: usize, bytes: &[u8]) -> Result<(), GpuError> {
@@ -204,7 +236,7 @@ impl Gpu for EmulatedGpu {
         match self.recording.borrow_mut().as_mut() {
             Some(launches) => launches.push(launch),
             // SAFETY: the caller's.
-            None => unsafe { launch.run()? },
+            None => unsafe { launch.run(self.backwards)? },
         }
         Ok(())
     }
@@ -221,6 +253,8 @@ impl Gpu for EmulatedGpu {
 
     unsafe fn replay(&self, graph: &Vec<Launch>) -> Result<(), GpuError> {
         // SAFETY: the caller's.
-        graph.iter().try_for_each(|launch| unsafe { launch.run() })
+        graph
+            .iter()
+            .try_for_each(|launch| unsafe { launch.run(self.backwards) })
     }
 }

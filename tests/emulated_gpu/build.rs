@@ -6,6 +6,7 @@ fn main() {
     println!("cargo::rustc-check-cfg=cfg(no_compiler)");
     println!("cargo::rerun-if-changed=../../kernels");
     println!("cargo::rerun-if-changed=src");
+    println!("cargo::rerun-if-env-changed=EMULATED_GPU_SANITIZER");
     let out = std::env::var("OUT_DIR").expect("cargo sets it");
     let probe = Path::new(&out).join("probe.cpp");
     std::fs::write(&probe, "#include <ucontext.h>\n#include <string>\n").expect("a file of ours");
@@ -17,10 +18,23 @@ fn main() {
         println!("cargo::warning=the CUDA kernels are not tested: {reason}");
         return;
     }
-    build()
+    let mut kernels = build();
+    kernels
         .file("src/emulation.cpp")
         .include("../../kernels")
-        .flag_if_supported("-Wno-unknown-pragmas")
+        .flag_if_supported("-Wno-unknown-pragmas");
+    // `address` or `thread`, for scripts/soundness.sh. Rust's linker is not told by the compiler which
+    // library a sanitizer needs.
+    match std::env::var("EMULATED_GPU_SANITIZER").as_deref() {
+        Ok("address") => println!("cargo::rustc-link-lib=dylib=asan"),
+        Ok("thread") => println!("cargo::rustc-link-lib=dylib=tsan"),
+        _ => return kernels.compile("emulated_gpu"),
+    }
+    let sanitizer = std::env::var("EMULATED_GPU_SANITIZER").expect("it is one of two");
+    kernels
+        .flag(format!("-fsanitize={sanitizer}"))
+        .flag("-fno-omit-frame-pointer")
+        .debug(true)
         .compile("emulated_gpu");
 }
 

@@ -32,7 +32,8 @@ namespace {
 
 struct Known {
     Kernel kernel;
-    // Whether its threads wait for each other. Those that do not need no fibers.
+    // Whether its threads wait for each other. Those that do not need no fibers, unless it is to be
+    // seen that they need not wait.
     bool waits;
 };
 
@@ -77,8 +78,16 @@ const std::map<std::string, Known> KERNELS = {
 #undef KERNEL
 #undef KERNEL_THAT_WAITS
 
+#if defined(__SANITIZE_THREAD__)
+constexpr bool FIBERS_FOR_ALL = true;
+#else
+constexpr bool FIBERS_FOR_ALL = false;
+#endif
+
 // One launch at a time, for shared memory is static.
 std::mutex launching;
+// Whether the kernel that runs is known to wait.
+bool may_wait;
 // What each thread of a block brings to an exchange.
 std::uint64_t brought[1024];
 
@@ -116,22 +125,28 @@ bool wake_warps(unsigned threads)
     return woken;
 }
 
+OURS void run(unsigned index)
+{
+    if (fates[index] != Fate::Ready) return;
+    threadIdx.x = index;
+    resume(index);
+}
+
 void run_block(unsigned threads, const std::function<void()>& kernel)
 {
     begin_block(threads, kernel);
     for (;;) {
-        for (unsigned index = 0; index < threads; index++) {
-            if (fates[index] != Fate::Ready) continue;
-            threadIdx.x = index;
-            resume(index);
-        }
+        for (unsigned index = 0; index < threads; index++) run(index);
         if (wake_warps(threads)) continue;
         unsigned waiting = std::count(fates, fates + threads, Fate::WaitsForBlock);
         unsigned of_warps = std::count(fates, fates + threads, Fate::WaitsForWarp);
         if (of_warps > 0)
             throw std::runtime_error(number(of_warps) + " threads wait for others of their warps, which "
                 "wait elsewhere");
-        if (waiting == 0) return;
+        if (waiting == 0) {
+            synchronised();
+            return;
+        }
         if (waiting < threads)
             throw std::runtime_error(
                 "only " + number(waiting) + " of " + number(threads) + " threads reach a barrier");
@@ -141,15 +156,15 @@ void run_block(unsigned threads, const std::function<void()>& kernel)
 }
 
 // A thread that waits, unless its kernel is not known to.
-void wait(Fate fate)
+OURS void wait(Fate fate)
 {
-    if (!inside()) throw std::runtime_error("it has barriers, and is not listed as one that has");
+    if (!may_wait) fail("it has barriers, and is not listed as one that has");
     leave(fate);
 }
 
 }
 
-void exchange(unsigned mask, const void* mine, void* theirs, unsigned from, std::size_t size)
+OURS void exchange(unsigned mask, const void* mine, void* theirs, unsigned from, std::size_t size)
 {
     unsigned first = threadIdx.x - lane();
     std::memcpy(&brought[threadIdx.x], mine, size);
@@ -159,7 +174,7 @@ void exchange(unsigned mask, const void* mine, void* theirs, unsigned from, std:
     __syncwarp(mask);
 }
 
-unsigned vote(unsigned mask, int predicate)
+OURS unsigned vote(unsigned mask, int predicate)
 {
     unsigned first = threadIdx.x - lane(), votes = 0;
     brought[threadIdx.x] = predicate != 0;
@@ -177,7 +192,7 @@ void __syncthreads()
     emulation::wait(emulation::Fate::WaitsForBlock);
 }
 
-void __syncwarp(unsigned mask)
+OURS void __syncwarp(unsigned mask)
 {
     using namespace emulation;
     if (!(mask >> lane() & 1)) fail("the mask of thread " + number(threadIdx.x) + " does not name itself");
@@ -185,10 +200,11 @@ void __syncwarp(unsigned mask)
     emulation::wait(Fate::WaitsForWarp);
 }
 
-// Runs a kernel by its name. Gives 0, or writes what was wrong, in at most `size` bytes.
+// Runs a kernel by its name, its blocks from the first to the last or `backwards`. Gives 0, or writes
+// what was wrong, in at most `size` bytes.
 extern "C" int emulated_launch(
-    const char* name, unsigned blocks, unsigned threads, unsigned bytes, void** arguments, char* error,
-    std::size_t size)
+    const char* name, unsigned blocks, unsigned threads, unsigned bytes, bool backwards,
+    void** arguments, char* error, std::size_t size)
 {
     using namespace emulation;
     std::lock_guard<std::mutex> lock(launching);
@@ -203,16 +219,19 @@ extern "C" int emulated_launch(
         blockDim.x = threads;
         gridDim.x = blocks;
         const Known& known = found->second;
-        for (blockIdx.x = 0; blockIdx.x < blocks; blockIdx.x++) {
+        may_wait = known.waits;
+        for (unsigned block = 0; block < blocks; block++) {
+            blockIdx.x = backwards ? blocks - 1 - block : block;
             // What a block finds there is anything: NaN.
             std::memset(shared, 0xff, bytes / sizeof(float) * sizeof(float));
-            if (known.waits)
+            if (known.waits || FIBERS_FOR_ALL)
                 run_block(threads, [&] { known.kernel(arguments); });
             else
                 for (threadIdx.x = 0; threadIdx.x < threads; threadIdx.x++) known.kernel(arguments);
         }
         return 0;
     } catch (const std::exception& fault) {
+        synchronised();
         std::snprintf(error, size, "%s: %s", name, fault.what());
         return 1;
     }

@@ -2,7 +2,8 @@
 //
 // Jumps ask nothing of the system, as swapcontext would, which matters at a million barriers; a
 // sanitizer must be told of each change of stacks, and does not follow jumps, so with one it is
-// swapcontext. To ThreadSanitizer fibers are threads, which only `synchronised` puts in an order.
+// swapcontext. To ThreadSanitizer fibers are threads that only `synchronised` puts in an order; what
+// the scheduler and they tell each other is none of its business.
 #pragma once
 
 #include <csetjmp>
@@ -21,6 +22,12 @@
 #endif
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SANITIZED
+#endif
+
+#if defined(__SANITIZE_THREAD__)
+#define OURS __attribute__((no_sanitize_thread))
+#else
+#define OURS
 #endif
 
 namespace emulation {
@@ -67,24 +74,25 @@ std::size_t scheduler_size = 0;
 #endif
 #if defined(__SANITIZE_THREAD__)
 void* scheduler_thread = nullptr;
-char order;
+// What a fiber does happens before it leaves, and what it does next after it may go on. These are two,
+// or a fiber would know what others did before it that do not wait for it.
+char left, may_go_on;
 #endif
 
 // Whether a fiber runs.
-bool inside() { return running != nullptr; }
+OURS bool inside() { return running != nullptr; }
 
 // All that was done by the threads that now wait is done before what they do next.
 void synchronised()
 {
 #if defined(__SANITIZE_THREAD__)
-    // Each released when it left, and acquires when it goes on.
-    __tsan_acquire(&order);
-    __tsan_release(&order);
+    __tsan_acquire(&left);
+    __tsan_release(&may_go_on);
 #endif
 }
 
 // Back to the scheduler, until it resumes the fiber.
-void leave(Fate fate)
+OURS void leave(Fate fate)
 {
     Fiber* fiber = running;
     fates[threadIdx.x] = fate;
@@ -92,7 +100,7 @@ void leave(Fate fate)
     __sanitizer_start_switch_fiber(&fiber->fake_stack, scheduler_stack, scheduler_size);
 #endif
 #if defined(__SANITIZE_THREAD__)
-    __tsan_release(&order);
+    __tsan_release(&left);
     __tsan_switch_to_fiber(scheduler_thread, __tsan_switch_to_fiber_no_sync);
 #endif
 #if defined(SANITIZED)
@@ -104,25 +112,25 @@ void leave(Fate fate)
     __sanitizer_finish_switch_fiber(fiber->fake_stack, &scheduler_stack, &scheduler_size);
 #endif
 #if defined(__SANITIZE_THREAD__)
-    __tsan_acquire(&order);
+    __tsan_acquire(&may_go_on);
 #endif
 }
 
 // What is wrong with the fiber that runs: it never goes on.
-[[noreturn]] void fail(const std::string& reason)
+[[noreturn]] OURS void fail(const std::string& reason)
 {
     if (!inside()) throw std::runtime_error(reason);
     fault = reason;
     for (;;) leave(Fate::Done);
 }
 
-void run_fiber()
+OURS void run_fiber()
 {
 #if defined(__SANITIZE_ADDRESS__)
     __sanitizer_finish_switch_fiber(nullptr, &scheduler_stack, &scheduler_size);
 #endif
 #if defined(__SANITIZE_THREAD__)
-    __tsan_acquire(&order);
+    __tsan_acquire(&may_go_on);
 #endif
     for (;;) {
         (*body)();
@@ -130,7 +138,7 @@ void run_fiber()
     }
 }
 
-void resume(unsigned index)
+OURS void resume(unsigned index)
 {
     // What is told here lies where no jump loses it.
     running = &fibers[index];
@@ -163,6 +171,7 @@ void resume(unsigned index)
 #endif
     running = nullptr;
     if (!fault.empty()) {
+        synchronised();
         // Those that wait will never be resumed: the next launch has fibers of its own.
         std::string reason;
         reason.swap(fault);

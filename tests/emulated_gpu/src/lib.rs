@@ -21,6 +21,7 @@ pub unsafe fn launch(
     blocks: u32,
     threads: u32,
     bytes: u32,
+    backwards: bool,
     arguments: &mut [*mut c_void],
 ) -> Result<(), String> {
     let name = CString::new(kernel).map_err(|error| error.to_string())?;
@@ -32,6 +33,7 @@ pub unsafe fn launch(
             blocks,
             threads,
             bytes,
+            backwards,
             arguments.as_mut_ptr(),
             error.as_mut_ptr().cast(),
             error.len(),
@@ -51,6 +53,7 @@ unsafe extern "C" {
         blocks: u32,
         threads: u32,
         bytes: u32,
+        backwards: bool,
         arguments: *mut *mut c_void,
         error: *mut std::ffi::c_char,
         size: usize,
@@ -63,6 +66,7 @@ unsafe fn emulated_launch(
     _: u32,
     _: u32,
     _: u32,
+    _: bool,
     _: *mut *mut c_void,
     _: *mut std::ffi::c_char,
     _: usize,
