@@ -9,28 +9,107 @@
 #include "pooling.h"
 #include "shared.h"
 
-// What lies at one pixel of a plane with a border, under windows of K x K; 0 stands for any size. A
-// size that is known lets the compiler unroll the loops.
-template <int K>
-__device__ float correlate(
-    const float* planes, const float* weights, int channels, Windows s, int area, int width)
+// A plane in shared memory, under windows of kh x kw, each thread with a tile of 2 x 2 of them: of the
+// (kh + 1)(kw + 1) numbers that the tile needs it uses each up to four times, and each weight four
+// times. Planes are as large as whole tiles need.
+struct Plane {
+    int kh, kw, rows, columns, width, area;
+};
+
+__device__ Plane plane_of(int kh, int kw, int height, int width)
 {
-    int kh = K ? K : s.kh, kw = K ? K : s.kw;
-    float sum = 0;
-    for (int c = 0; c < channels; c++, planes += area, weights += kh * kw)
-#pragma unroll
-        for (int a = 0; a < kh; a++)
-#pragma unroll
-            for (int b = 0; b < kw; b++) sum += weights[a * kw + b] * planes[a * width + b];
-    return sum;
+    Plane plane;
+    plane.kh = kh;
+    plane.kw = kw;
+    plane.rows = (height + 1) / 2;
+    plane.columns = (width + 1) / 2;
+    plane.width = 2 * plane.columns + kw - 1;
+    plane.area = (2 * plane.rows + kh - 1) * plane.width;
+    return plane;
 }
 
-__device__ float correlate_any(
-    const float* planes, const float* weights, int channels, Windows s, int area, int width)
+// Adds to the four sums of a tile. Its numbers come two at a time, or neighbours, two apart, would
+// want the same banks: for odd K each row begins at an even place.
+template <int K>
+__device__ void correlate(const float* from, const float* weights, int width, float* sums)
 {
-    if (s.kh == 5 && s.kw == 5) return correlate<5>(planes, weights, channels, s, area, width);
-    if (s.kh == 3 && s.kw == 3) return correlate<3>(planes, weights, channels, s, area, width);
-    return correlate<0>(planes, weights, channels, s, area, width);
+    static_assert(K % 2 == 1, "rows must begin at even places");
+#pragma unroll
+    for (int row = 0; row <= K; row++) {
+        float x[K + 1];
+#pragma unroll
+        for (int pair = 0; pair <= K / 2; pair++) {
+            float2 two = ((const float2*)(from + row * width))[pair];
+            x[2 * pair] = two.x;
+            x[2 * pair + 1] = two.y;
+        }
+#pragma unroll
+        for (int b = 0; b < K; b++) {
+            if (row < K) {
+                sums[0] += weights[row * K + b] * x[b];
+                sums[1] += weights[row * K + b] * x[b + 1];
+            }
+            if (row > 0) {
+                sums[2] += weights[(row - 1) * K + b] * x[b];
+                sums[3] += weights[(row - 1) * K + b] * x[b + 1];
+            }
+        }
+    }
+}
+
+// The same for any window.
+__device__ void correlate_any(const float* from, const float* weights, Plane plane, float* sums)
+{
+    if (plane.kh == 5 && plane.kw == 5) return correlate<5>(from, weights, plane.width, sums);
+    if (plane.kh == 3 && plane.kw == 3) return correlate<3>(from, weights, plane.width, sums);
+    for (int a = 0; a < plane.kh; a++)
+        for (int b = 0; b < plane.kw; b++) {
+            float weight = weights[a * plane.kw + b];
+            const float* x = from + a * plane.width + b;
+            sums[0] += weight * x[0];
+            sums[1] += weight * x[1];
+            sums[2] += weight * x[plane.width];
+            sums[3] += weight * x[plane.width + 1];
+        }
+}
+
+// How many threads share the channels of each of `items` tiles out.
+__device__ int slices_of(int items)
+{
+    return max(1, (int)blockDim.x / items);
+}
+
+// Adds what `channels` planes give to the tiles of `outputs` output channels, the threads being
+// (slice, output, tile): a slice takes every so manieth channel. The first chunk is not added to
+// anything.
+//
+// planes: (channels, area), weights: (outputs, channels, kh, kw), parts: (slices, outputs, tiles, 4)
+__device__ void correlate_tiles(
+    const float* planes, const float* weights, Plane plane, int channels, int outputs, bool first,
+    float* parts)
+{
+    int tiles = plane.rows * plane.columns, items = outputs * tiles, slices = slices_of(items);
+    int taps = plane.kh * plane.kw;
+    for (int place = threadIdx.x; place < items * slices; place += blockDim.x) {
+        int slice = place / items, output = place % items / tiles, tile = place % tiles;
+        const float* from = planes
+            + tile / plane.columns * 2 * plane.width + tile % plane.columns * 2;
+        float sums[4] = {0, 0, 0, 0};
+        for (int c = slice; c < channels; c += slices)
+            correlate_any(from + c * plane.area, weights + (output * channels + c) * taps, plane, sums);
+        for (int k = 0; k < 4; k++) parts[4 * place + k] = first ? sums[k] : parts[4 * place + k] + sums[k];
+    }
+}
+
+// What the slices give together at a pixel of an output.
+__device__ float sum_of_slices(const float* parts, Plane plane, int outputs, int output, int i, int j)
+{
+    int tiles = plane.rows * plane.columns, items = outputs * tiles, slices = slices_of(items);
+    int item = output * tiles + i / 2 * plane.columns + j / 2;
+    float sum = 0;
+    for (int slice = 0; slice < slices; slice++)
+        sum += parts[4 * (slice * items + item) + i % 2 * 2 + j % 2];
+    return sum;
 }
 
 // A block computes `group` channels of y of one image, from `chunk` channels of x at a time.
@@ -41,43 +120,43 @@ extern "C" __global__ void conv2d_relu_max_pool2d_forward(
     int groups = (s.o + group - 1) / group;
     int n = blockIdx.x / groups, first = blockIdx.x % groups * group;
     int count = min(group, s.o - first), pixels = s.oh * s.ow, taps = s.kh * s.kw;
-    // The padding is a border of zeros.
-    int height = s.h + 2 * s.padding_h, width = s.w + 2 * s.padding_w, area = height * width;
-    float* sums = shared;                   // (group, oh, ow)
-    float* planes = sums + group * pixels;  // (chunk, height, width)
-    float* weights = planes + chunk * area; // (group, chunk, kh, kw)
-    for (int place = threadIdx.x; place < count * pixels; place += blockDim.x)
-        sums[place] = bias[first + place / pixels];
+    Plane plane = plane_of(s.kh, s.kw, s.oh, s.ow);
+    float* planes = shared;                        // (chunk, area)
+    float* weights = planes + chunk * plane.area;  // (group, chunk, kh, kw)
+    float* sums = weights + group * chunk * taps;  // (group, oh, ow)
+    float* parts = sums + group * pixels;          // (slices, group, tiles, 4)
     for (int c = 0; c < s.c; c += chunk) {
         int channels = min(chunk, s.c - c);
         // The chunk before may still be read.
         __syncthreads();
-        for (int place = threadIdx.x; place < channels * area; place += blockDim.x) {
-            int row = place % area / width - s.padding_h, column = place % width - s.padding_w;
+        for (int place = threadIdx.x; place < channels * plane.area; place += blockDim.x) {
+            int row = place % plane.area / plane.width - s.padding_h;
+            int column = place % plane.area % plane.width - s.padding_w;
             bool inside = row >= 0 && row < s.h && column >= 0 && column < s.w;
-            int plane = n * s.c + c + place / area;
-            planes[place] = inside ? x[(plane * s.h + row) * s.w + column] : 0;
+            int image = n * s.c + c + place / plane.area;
+            planes[place] = inside ? x[(image * s.h + row) * s.w + column] : 0;
         }
         for (int place = threadIdx.x; place < count * channels * taps; place += blockDim.x) {
             int o = place / (channels * taps), rest = place % (channels * taps);
             weights[place] = weight[((first + o) * s.c + c) * taps + rest];
         }
         __syncthreads();
-        for (int place = threadIdx.x; place < count * pixels; place += blockDim.x) {
-            int o = place / pixels, i = place % pixels / s.ow, j = place % s.ow;
-            sums[place] += correlate_any(
-                planes + i * width + j, weights + o * channels * taps, channels, s, area, width);
-        }
+        correlate_tiles(planes, weights, plane, channels, count, c == 0, parts);
+    }
+    __syncthreads();
+    for (int place = threadIdx.x; place < count * pixels; place += blockDim.x) {
+        int o = place / pixels, i = place % pixels / s.ow, j = place % s.ow;
+        sums[place] = bias[first + o] + sum_of_slices(parts, plane, count, o, i, j);
     }
     __syncthreads();
     int windows = p.oh * p.ow;
     for (int place = threadIdx.x; place < count * windows; place += blockDim.x) {
-        const float* plane = sums + place / windows * pixels;
-        int best = winner(plane, p, place % windows / p.ow, place % p.ow);
+        const float* of = sums + place / windows * pixels;
+        int best = winner(of, p, place % windows / p.ow, place % p.ow);
         // NaN is not stopped.
-        bool stopped = plane[best] <= 0;
+        bool stopped = of[best] <= 0;
         int index = (n * s.o + first) * windows + place;
-        y[index] = stopped ? 0 : plane[best];
+        y[index] = stopped ? 0 : of[best];
         winners[index] = stopped ? -1 : best;
     }
 }
@@ -106,30 +185,50 @@ __device__ void backward_input(
 {
     int n = block / s.c, c = block % s.c;
     int windows = p.oh * p.ow, taps = s.kh * s.kw;
-    int height = s.oh + 2 * (s.kh - 1), width = s.ow + 2 * (s.kw - 1), area = height * width;
-    float* planes = shared;                 // (chunk, height, width)
-    float* weights = planes + chunk * area; // (chunk, kh, kw), reversed
+    Plane plane = plane_of(s.kh, s.kw, s.h, s.w);
+    // The plane's place of the first of the convolution's pixels.
+    int down = s.kh - 1 - s.padding_h, across = s.kw - 1 - s.padding_w;
+    bool overlap = p.stride_h < p.kh || p.stride_w < p.kw;
+    float* planes = shared;                       // (chunk, area)
+    float* weights = planes + chunk * plane.area; // (chunk, kh, kw), reversed
+    float* parts = weights + chunk * taps;        // (slices, tiles, 4)
     for (int o = 0; o < s.o; o += chunk) {
         int channels = min(chunk, s.o - o);
         __syncthreads();
-        for (int place = threadIdx.x; place < channels * area; place += blockDim.x) {
-            int i = place % area / width - (s.kh - 1), j = place % width - (s.kw - 1);
+        for (int place = threadIdx.x; place < channels * plane.area; place += blockDim.x) {
+            if (!overlap) {
+                planes[place] = 0;
+                continue;
+            }
+            int i = place % plane.area / plane.width - down;
+            int j = place % plane.area % plane.width - across;
             bool inside = i >= 0 && i < s.oh && j >= 0 && j < s.ow;
-            int plane = (n * s.o + o + place / area) * windows;
-            planes[place] = inside ? won(d_y + plane, winners + plane, p, i * s.ow + j) : 0;
+            int first = (n * s.o + o + place / plane.area) * windows;
+            planes[place] = inside ? won(d_y + first, winners + first, p, i * s.ow + j) : 0;
         }
         for (int place = threadIdx.x; place < channels * taps; place += blockDim.x) {
             int channel = o + place / taps, tap = place % taps;
             weights[place] = weight[(channel * s.c + c) * taps + taps - 1 - tap];
         }
         __syncthreads();
-        for (int pixel = threadIdx.x; pixel < s.h * s.w; pixel += blockDim.x) {
-            int row = pixel / s.w + s.padding_h, column = pixel % s.w + s.padding_w;
-            float sum = correlate_any(
-                planes + row * width + column, weights, channels, s, area, width);
-            float* to = d_x + (n * s.c + c) * s.h * s.w + pixel;
-            *to = o == 0 ? sum : *to + sum;
+        if (!overlap) {
+            // Each pixel is in one window, which brings its gradient.
+            for (int place = threadIdx.x; place < channels * windows; place += blockDim.x) {
+                int index = (n * s.o + o) * windows + place, pixel = winners[index];
+                int i = pixel / s.ow + down, j = pixel % s.ow + across;
+                // A border that is wider than the kernel reaches hides pixels.
+                bool inside = pixel >= 0 && i >= 0 && i < plane.area / plane.width
+                    && j >= 0 && j < plane.width;
+                if (inside) planes[place / windows * plane.area + i * plane.width + j] = d_y[index];
+            }
+            __syncthreads();
         }
+        correlate_tiles(planes, weights, plane, channels, 1, o == 0, parts);
+    }
+    __syncthreads();
+    for (int pixel = threadIdx.x; pixel < s.h * s.w; pixel += blockDim.x) {
+        float* to = d_x + (n * s.c + c) * s.h * s.w + pixel;
+        *to = sum_of_slices(parts, plane, 1, 0, pixel / s.w, pixel % s.w);
     }
 }
 
@@ -150,16 +249,18 @@ __device__ void backward_weight(
     int begin = s.n * slice / slices * windows, end = s.n * (slice + 1) / slices * windows;
     float sum = 0;
     if (segment < segments)
+        // Nothing is skipped, so that the loads of several winners are on their way together.
+#pragma unroll 4
         for (int place = begin + segment; place < end; place += segments) {
             int n = place / windows, index = (n * s.o + o) * windows + place % windows;
             int pixel = winners[index];
-            if (pixel < 0) continue;
             int row = pixel / s.ow + tap / s.kw - s.padding_h;
             int column = pixel % s.ow + tap % s.kw - s.padding_w;
-            if (tap == taps)
-                sum += d_y[index];
-            else if (row >= 0 && row < s.h && column >= 0 && column < s.w)
-                sum += d_y[index] * x[((n * s.c + c) * s.h + row) * s.w + column];
+            bool inside = pixel >= 0 && tap < taps
+                && row >= 0 && row < s.h && column >= 0 && column < s.w;
+            float with = inside ? x[((n * s.c + c) * s.h + row) * s.w + column] : 0;
+            if (tap == taps) with = pixel >= 0;
+            sum += pixel >= 0 ? d_y[index] * with : 0;
         }
     shared[threadIdx.x] = sum;
     __syncthreads();

@@ -2,7 +2,7 @@
 #pragma once
 
 #ifdef __CUDACC__
-extern __shared__ float shared[];
+extern __shared__ __align__(16) float shared[];
 #else
 // On the CPU, for the tests.
 extern float* shared;

@@ -46,45 +46,49 @@ impl Fused {
         if conv.window.stride != [1, 1] || taps >= THREADS as usize {
             return None;
         }
-        // A thread should have a pixel.
-        let group = (THREADS as usize / conv.windows()).clamp(1, conv.out_channels);
         let mut fused = Self {
             conv: *conv,
             pool: *pool,
-            group,
-            chunks: [1, 1],
+            // Enough channels that a thread has a pixel, or a share of a tile.
+            group: (THREADS as usize / conv.windows()).clamp(1, conv.out_channels),
+            chunks: [0, 0],
         };
-        let [forward, backward] = fused.chunk_numbers();
-        let room = MOST_SHARED.checked_sub(group * conv.windows())?;
+        // What is left of a block's memory holds as many channels as it can.
+        let [forward, backward] = fused.shared().map(|used| MOST_SHARED.checked_sub(used));
+        let [of_x, of_d_y] = fused.channel();
         fused.chunks = [
-            (room / forward).min(conv.in_channels),
-            (MOST_SHARED / backward).min(conv.out_channels),
+            (forward? / of_x).min(conv.in_channels),
+            (backward? / of_d_y).min(conv.out_channels),
         ];
         fused.chunks.iter().all(|&chunk| chunk > 0).then_some(fused)
     }
 
-    /// What a channel of a chunk takes, forward and backward: a plane with its border, and weights.
-    fn chunk_numbers(&self) -> [usize; 2] {
-        let Conv2d {
-            window,
-            input: [height, width],
-            output: [oh, ow],
-            ..
-        } = self.conv;
-        let [kh, kw] = window.kernel;
-        let [ph, pw] = window.padding;
-        [
-            (height + 2 * ph) * (width + 2 * pw) + self.group * kh * kw,
-            (oh + 2 * (kh - 1)) * (ow + 2 * (kw - 1)) + kh * kw,
-        ]
+    /// Tiles of 2 x 2 of the outputs, and a plane with whole tiles for them: `plane_of` in the kernel.
+    fn tiles_and_area(&self, [height, width]: [usize; 2]) -> [usize; 2] {
+        let [kh, kw] = self.conv.window.kernel;
+        let [rows, columns] = [height.div_ceil(2), width.div_ceil(2)];
+        let area = (2 * rows + kh - 1) * (2 * columns + kw - 1);
+        [rows * columns, area]
     }
 
-    /// Numbers that the threads of a block share, forward and backward.
+    /// Numbers that a channel of a chunk takes, forward and backward: a plane, and weights.
+    fn channel(&self) -> [usize; 2] {
+        let taps: usize = self.conv.window.kernel.iter().product();
+        let [_, forward] = self.tiles_and_area(self.conv.output);
+        let [_, backward] = self.tiles_and_area(self.conv.input);
+        [forward + self.group * taps, backward + taps]
+    }
+
+    /// Numbers that the threads of a block share, forward and backward: the chunk's; parts of sums, a
+    /// tile a thread or more; and forward the group's sums.
     pub(super) fn shared(&self) -> [usize; 2] {
-        let [forward, backward] = self.chunk_numbers();
+        let [forward, backward] = self.channel();
+        let parts = |tiles: usize| 4 * tiles.max(THREADS as usize);
+        let [of_y, _] = self.tiles_and_area(self.conv.output);
+        let [of_x, _] = self.tiles_and_area(self.conv.input);
         [
-            self.group * self.conv.windows() + self.chunks[0] * forward,
-            (self.chunks[1] * backward).max(THREADS as usize),
+            self.chunks[0] * forward + self.group * self.conv.windows() + parts(self.group * of_y),
+            self.chunks[1] * backward + parts(of_x),
         ]
     }
 

@@ -17,6 +17,10 @@
 
 #define __align__(bytes) __attribute__((aligned(bytes)))
 
+struct alignas(8) float2 {
+    float x, y;
+};
+
 struct alignas(16) float4 {
     float x, y, z, w;
 };
