@@ -10,7 +10,7 @@ use emulated::EmulatedGpu;
 use longhand::data::{Batch, Dataset, Images, Normalisation};
 use longhand::engines::check::{Case, against_reference};
 use longhand::engines::lanes::{self, Convolutions, Settings};
-use longhand::engines::{Cuda, Engine, EngineError, Im2col, Metrics, Reference};
+use longhand::engines::{Cuda, Engine, EngineError, Im2col, Metrics, Reference, cuda};
 use longhand::hardware::gpu::Device;
 use longhand::hardware::lanes::Path;
 use longhand::network::initialisation::initial_parameters;
@@ -24,6 +24,13 @@ use proptest::prelude::*;
 
 /// What f32 leaves of random tensors, relative to the largest number.
 const TOLERANCE: f64 = 1e-5;
+
+/// The rungs of CUDA's convolutions.
+const LADDER: [cuda::Convolutions; 3] = [
+    cuda::Convolutions::Fused,
+    cuda::Convolutions::ImplicitGemm,
+    cuda::Convolutions::Direct,
+];
 
 /// Every engine that computes in f32, for one network.
 fn engines(network: &Network) -> Vec<Box<dyn Engine>> {
@@ -45,14 +52,16 @@ fn engines_with(network: &Network, convolutions: Convolutions) -> Vec<Box<dyn En
         let settings = Settings { path, convolutions };
         [1, 3].map(|threads| lanes(network, threads, settings))
     }));
-    if let Some(gpu) = EmulatedGpu::open() {
-        let cuda = Cuda::new(gpu, network.clone(), &normalisation);
-        engines.push(Box::new(cuda.unwrap()));
-    }
-    // Where there is a GPU, it is held to the same.
-    if let Ok(device) = Device::open(0) {
-        let cuda = Cuda::new(device, network.clone(), &normalisation);
-        engines.push(Box::new(cuda.unwrap()));
+    for convolutions in LADDER {
+        if let Some(gpu) = EmulatedGpu::open() {
+            let cuda = Cuda::with(gpu, network.clone(), &normalisation, convolutions);
+            engines.push(Box::new(cuda.unwrap()));
+        }
+        // Where there is a GPU, it is held to the same.
+        if let Ok(device) = Device::open(0) {
+            let cuda = Cuda::with(device, network.clone(), &normalisation, convolutions);
+            engines.push(Box::new(cuda.unwrap()));
+        }
     }
     engines
 }

@@ -14,6 +14,8 @@ mod plan;
 mod sizes;
 mod steps;
 
+pub use plan::Convolutions;
+
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::time::Instant;
@@ -46,6 +48,7 @@ const TOGETHER: usize = 1024;
 pub struct Cuda<G: Gpu> {
     gpu: G,
     network: Network,
+    convolutions: Convolutions,
     stages: Vec<Stage>,
     steps: u64,
     /// (P)
@@ -86,6 +89,19 @@ impl<G: Gpu> Cuda<G> {
         network: Network,
         normalisation: &Normalisation,
     ) -> Result<Self, EngineError> {
+        Self::with(gpu, network, normalisation, Convolutions::default())
+    }
+
+    /// The same with convolutions from a lower rung of their ladder.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with(
+        gpu: G,
+        network: Network,
+        normalisation: &Normalisation,
+        convolutions: Convolutions,
+    ) -> Result<Self, EngineError> {
         check_normalisation(&network, normalisation)?;
         let [channels, ..] = network.input();
         let bytes: Vec<u8> = (0..channels).flat_map(|_| 0..=255).collect();
@@ -94,7 +110,7 @@ impl<G: Gpu> Cuda<G> {
         // A network without parameters still has a place for them.
         let zeros = vec![0.0; network.parameter_count().max(1)];
         let vector = || filled(&gpu, &zeros);
-        let stages = plan::stages(&network);
+        let stages = plan::stages(&network, convolutions);
         Ok(Self {
             steps: 0,
             parameters: vector()?,
@@ -109,6 +125,7 @@ impl<G: Gpu> Cuda<G> {
             images: None,
             gpu,
             network,
+            convolutions,
             stages,
         })
     }

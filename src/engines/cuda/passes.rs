@@ -95,7 +95,9 @@ impl<G: Gpu> Cuda<G> {
         match &layer.operation {
             Operation::Conv2d(conv) => {
                 let sizes = Argument::Windows(sizes::of_conv2d(conv, n)?);
-                self.for_each("conv2d_forward", count, &[x, weight, bias, y, sizes])
+                let forward = self.convolutions.forward(conv);
+                let arguments = [x, weight, bias, y, sizes];
+                self.blocks(forward.kernel, forward.blocks(conv, n), &arguments)
             }
             Operation::Relu => {
                 self.for_each("relu_forward", count, &[x, y, I32(sizes::int(count)?)])

@@ -13,6 +13,59 @@ const MOST_SHARED: usize = (48 * 1024 - 64) / super::F;
 /// Blocks that a GPU should be given, or some of its processors have nothing to do.
 const BLOCKS: usize = 512;
 
+/// How far up their ladder convolutions go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Convolutions {
+    /// `kernels/conv2d.cu`, a thread a number.
+    Direct,
+    /// `kernels/conv2d_implicit_gemm.cu` forward, a tile of a product a block.
+    ImplicitGemm,
+    /// `kernels/conv2d_relu_max_pool2d.cu` where ReLU and max-pool follow; elsewhere the second rung,
+    /// if there are channels enough for half a tile, or the first.
+    #[default]
+    Fused,
+}
+
+/// A kernel for the forward pass of a convolution alone, and how it is spread.
+pub(super) struct Forward {
+    pub(super) kernel: &'static str,
+    /// Channels and pixels of all images that a block computes; none where a thread computes one.
+    tile: Option<[usize; 2]>,
+}
+
+impl Convolutions {
+    /// The kernel of a convolution that is not fused.
+    pub(super) fn forward(self, conv: &Conv2d) -> Forward {
+        let tile = [32, 64];
+        let by_product = match self {
+            Self::Direct => false,
+            Self::ImplicitGemm => true,
+            Self::Fused => 2 * conv.out_channels >= tile[0],
+        };
+        match by_product {
+            true => Forward {
+                kernel: "conv2d_forward_implicit_gemm",
+                tile: Some(tile),
+            },
+            false => Forward {
+                kernel: "conv2d_forward",
+                tile: None,
+            },
+        }
+    }
+}
+
+impl Forward {
+    /// How many blocks `n` images need.
+    pub(super) fn blocks(&self, conv: &Conv2d, n: usize) -> usize {
+        let (channels, pixels) = (conv.out_channels, n * conv.windows());
+        match self.tile {
+            Some([down, across]) => channels.div_ceil(down) * pixels.div_ceil(across),
+            None => (channels * pixels).div_ceil(THREADS as usize),
+        }
+    }
+}
+
 /// One layer, or three that are computed together. Flatten is none: it moves nothing.
 pub(super) struct Stage {
     /// The index of its first layer.
@@ -110,14 +163,16 @@ impl Fused {
 }
 
 /// The stages of `network`, in their order.
-pub(super) fn stages(network: &Network) -> Vec<Stage> {
+pub(super) fn stages(network: &Network, convolutions: Convolutions) -> Vec<Stage> {
     let layers = network.layers();
     let operation = |index: usize| layers.get(index).map(|layer| &layer.operation);
     let mut stages = Vec::new();
     let mut layer = 0;
     while let Some(first) = operation(layer) {
         let fused = match (first, operation(layer + 1), operation(layer + 2)) {
-            (Operation::Conv2d(conv), Some(Operation::Relu), Some(Operation::MaxPool2d(pool))) => {
+            (Operation::Conv2d(conv), Some(Operation::Relu), Some(Operation::MaxPool2d(pool)))
+                if convolutions == Convolutions::Fused =>
+            {
                 Fused::new(conv, pool)
             }
             _ => None,

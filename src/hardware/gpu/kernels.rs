@@ -46,9 +46,10 @@ macro_rules! file {
 }
 
 /// All of them.
-pub const FILES: [File; 10] = [
+pub const FILES: [File; 11] = [
     file!("batch", "gather"),
     file!("conv2d", "conv2d_forward" "conv2d_backward_input" "conv2d_backward_weight" "conv2d_backward_bias"),
+    file!("conv2d_implicit_gemm", "conv2d_forward_implicit_gemm"),
     file!("conv2d_relu_max_pool2d", "conv2d_relu_max_pool2d_forward" "conv2d_relu_max_pool2d_backward"),
     file!("cross_entropy", "cross_entropy"),
     file!("dropout", "dropout_mask"),

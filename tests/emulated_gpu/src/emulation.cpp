@@ -4,6 +4,7 @@
 
 #include "batch.cu"
 #include "conv2d.cu"
+#include "conv2d_implicit_gemm.cu"
 #include "conv2d_relu_max_pool2d.cu"
 #include "cross_entropy.cu"
 #include "dropout.cu"
@@ -45,6 +46,7 @@ const std::map<std::string, Known> KERNELS = {
     KERNEL(conv2d_backward_input),
     KERNEL_THAT_WAITS(conv2d_backward_weight),
     KERNEL_THAT_WAITS(conv2d_backward_bias),
+    KERNEL_THAT_WAITS(conv2d_forward_implicit_gemm),
     KERNEL_THAT_WAITS(conv2d_relu_max_pool2d_forward),
     KERNEL_THAT_WAITS(conv2d_relu_max_pool2d_backward),
     KERNEL_THAT_WAITS(cross_entropy),
