@@ -2,16 +2,19 @@
 Rust, and no network.
 
     python3 scripts/gpu_check.py build FOLDER    # where Rust is: all that is needed, into FOLDER
-    python3 FOLDER/gpu_check.py run [--seeds 5]  # where the GPU is: writes results.json, results.md
+    python3 FOLDER/gpu_check.py run              # where the GPU is: writes results.json, results.md
 
-The second stage holds the engine to the test body of all engines, kernels of products to the right
-product, trains the tutorial's network for several seeds, and times an epoch beside the CPU's. With
-`compute-sanitizer` on the path, a short run goes through its memory check, too.
+The second stage holds the engine to the test body of all engines, and its kernels to the right
+products; with `compute-sanitizer` on the path, every kernel goes through its checks of memory, races
+and barriers. It trains the tutorial's network for several seeds on GPU and CPU. Then it times epochs in
+turn with PyTorch's, where that Python has torch, as they are and as a CUDA graph, and ends with the
+benches of the GPU. Each part is written down as soon as it is done. A part alone: `run --only speed`.
 """
 
 import argparse
 import datetime
 import json
+import os
 import pathlib
 import platform
 import shutil
@@ -20,119 +23,264 @@ import subprocess
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
-TESTS = ["engines", "sgemm"]
+TESTS = ["engines", "sgemm", "cuda"]
+PARTS = ["tests", "sanitizer", "accuracy", "speed", "benches"]
 # Of the whole folder, so that it is quickly carried somewhere.
 MOST_BYTES = 60_000_000
+# Images in a step, whose epochs are timed.
+BATCHES = [32, 1024]
+ROUNDS = 5
+# What the engine should reach: ratios at least, seconds at most.
+GOALS = {
+    "batch 32, times PyTorch eager": 20,
+    "batch 32, times PyTorch in a CUDA graph": 3,
+    "batch 1024, times PyTorch eager": 3,
+    "SGEMM 4096, best rung to cuBLAS": 0.9,
+    "batch 32, an epoch, s": 0.040,
+    "5 epochs and tests after start-up, s": 0.5,
+}
 
 
 def build(folder):
     root = HERE.parent
     folder.mkdir(parents=True, exist_ok=True)
     subprocess.run(["cargo", "build", "--release", "--locked"], cwd=root, check=True)
-    command = ["cargo", "test", "--release", "--locked", "--no-run", "--message-format=json"]
-    command += [word for test in TESTS for word in ("--test", test)]
-    messages = subprocess.run(command, cwd=root, check=True, stdout=subprocess.PIPE, text=True)
     programs = {"longhand": root / "target/release/longhand"}
-    for line in messages.stdout.splitlines():
-        message = json.loads(line)
-        if message.get("executable") and message["target"]["name"] in TESTS:
-            programs[message["target"]["name"]] = message["executable"]
+    tests = [word for test in TESTS for word in ("--test", test)]
+    for words in (["test", "--release", *tests], ["bench", "--bench", "kernels"]):
+        command = ["cargo", *words, "--locked", "--no-run", "--message-format=json"]
+        messages = subprocess.run(command, cwd=root, check=True, stdout=subprocess.PIPE, text=True)
+        for line in messages.stdout.splitlines():
+            message = json.loads(line)
+            name = message.get("target", {}).get("name")
+            if message.get("executable") and name in [*TESTS, "kernels"]:
+                programs[name] = message["executable"]
     for name, program in programs.items():
         shutil.copy(program, folder / name)
         subprocess.run(["strip", folder / name], check=True)
-    shutil.copy(__file__, folder / "gpu_check.py")
+    for script in ["gpu_check.py", "gpu_pytorch.py"]:
+        shutil.copy(HERE / script, folder / script)
     size = sum(path.stat().st_size for path in folder.iterdir())
     print(f"{folder}: {', '.join(sorted(programs))}, {size / 1e6:.0f} MB")
     if size > MOST_BYTES:
         sys.exit(f"more than {MOST_BYTES / 1e6:.0f} MB")
 
 
-def output(*words):
-    done = subprocess.run(words, cwd=HERE, capture_output=True, text=True)
+def output(*words, **more):
+    done = subprocess.run(words, cwd=HERE, capture_output=True, text=True, **more)
     return done.returncode, done.stdout, done.stderr
 
 
-def train(engine, seed):
-    """Seconds of each epoch, and the last test accuracy."""
-    words = ["./longhand", "train", "--engine", engine, "--seed", str(seed), "--json", "--quiet"]
-    status, lines, errors = output(*words, "--out", f"runs/{engine}-{seed}", "--overwrite")
+def train(engine, *options):
+    """Seconds of each epoch, the last test accuracy, and seconds behind the first step."""
+    words = ["./longhand", "train", "--engine", engine, "--json", "--quiet", *options]
+    status, lines, errors = output(*words, "--out", "run", "--overwrite")
     if status:
-        return None, errors.strip()
+        return {"error": errors.strip()}
     epochs = [json.loads(line) for line in lines.splitlines()]
-    return [epoch["seconds"] for epoch in epochs], epochs[-1]["test_accuracy"]
-
-
-def run(seeds):
-    status, devices, errors = output("./longhand", "devices", "--json")
-    devices = json.loads(devices) if status == 0 else sys.exit(errors)
-    if not devices["gpus"]:
-        sys.exit(devices["cuda"]["missing"])
-    results = {
-        "date": datetime.date.today().isoformat(),
-        "gpus": devices["gpus"],
-        "cuda": devices["cuda"],
-        "cpu": devices["cpu"],
-        "system": platform.platform(),
-        "tests": {},
-        "training": {},
+    seconds = json.loads((HERE / "run/run.json").read_text())["seconds"]
+    return {
+        "seconds": [epoch["seconds"] for epoch in epochs],
+        "accuracy": epochs[-1]["test_accuracy"],
+        "behind_start": seconds["total"] - seconds["start_to_first_step"],
     }
+
+
+class PyTorch:
+    """scripts/gpu_pytorch.py, or nothing where there is no torch."""
+
+    def __init__(self):
+        self.process = subprocess.Popen(
+            [sys.executable, HERE / "gpu_pytorch.py"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )
+        line = self.process.stdout.readline()
+        self.version = json.loads(line)["value"] if line else None
+
+    def ask(self, name, argument):
+        if self.version is None:
+            return None
+        self.process.stdin.write(json.dumps([name, argument]) + "\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        answer = json.loads(line) if line else {"error": "it ended"}
+        if "error" in answer:
+            print(f"PyTorch, {name} {argument}: {answer['error']}")
+        return answer.get("value")
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def passed(status, text, errors):
+    return "passed" if status == 0 else text + errors
+
+
+def run_tests(results, _):
     for test in TESTS:
-        status, text, errors = output(f"./{test}")
-        results["tests"][test] = "passed" if status == 0 else text + errors
-        print(f"{test}: {'passed' if status == 0 else 'FAILED'}", flush=True)
-    if shutil.which("compute-sanitizer"):
-        words = ["compute-sanitizer", "./longhand", "gradcheck", "--engine", "cuda"]
-        status, text, errors = output(*words)
-        results["tests"]["compute-sanitizer"] = "passed" if status == 0 else text + errors
+        results[test] = passed(*output(f"./{test}"))
+        print(f"{test}: {'passed' if results[test] == 'passed' else 'FAILED'}", flush=True)
+
+
+def run_sanitizer(results, _):
+    if not shutil.which("compute-sanitizer"):
+        results["compute-sanitizer"] = "is not on the path"
+        return
+    # The tests of cuda.rs that open a device need every kernel.
+    tests = ["images_stay", "the_same_seed"]
+    for tool in ["memcheck", "racecheck", "synccheck", "initcheck"]:
+        words = ["compute-sanitizer", "--tool", tool, "--error-exitcode", "1", "./cuda", *tests]
+        environment = os.environ | {"NO_EMULATED_GPU": "1"}
+        results[tool] = passed(*output(*words, env=environment))
+        print(f"{tool}: {'passed' if results[tool] == 'passed' else 'FAILED'}", flush=True)
+
+
+def run_accuracy(results, seeds):
     for engine in ["cuda", "cpu"]:
-        found = [train(engine, seed) for seed in range(seeds)]
-        results["training"][engine] = [
-            {"seed": seed, "seconds": seconds, "accuracy_or_error": last}
-            for seed, (seconds, last) in enumerate(found)
-        ]
-        print(f"{engine}: {found}", flush=True)
-    (HERE / "results.json").write_text(json.dumps(results, indent=2) + "\n")
-    (HERE / "results.md").write_text(markdown(results))
-    print(markdown(results))
+        results[engine] = [train(engine, "--seed", str(seed)) for seed in range(seeds)]
+        print(f"{engine}: {results[engine]}", flush=True)
+
+
+def run_speed(results, _):
+    pytorch = PyTorch()
+    results["pytorch"] = pytorch.version
+    for batch in BATCHES:
+        rounds = []
+        for _ in range(ROUNDS):
+            ours = train("cuda", "--batch-size", str(batch), "--epochs", "5")
+            rounds.append({
+                "longhand": ours,
+                "eager": pytorch.ask("eager", batch),
+                "graph": pytorch.ask("graph", batch),
+            })
+            print(f"batch {batch}: {rounds[-1]}", flush=True)
+        results[f"batch {batch}"] = rounds
+    pytorch.close()
+
+
+def run_benches(results, _):
+    pytorch = PyTorch()
+    rates = [pytorch.ask("sgemm", 4096)]
+    environment = os.environ | {"CARGO_TARGET_DIR": str(HERE / "bench")}
+    status, text, errors = output("./kernels", "--bench", "gpu_", env=environment)
+    rates.append(pytorch.ask("sgemm", 4096))
+    pytorch.close()
+    results["cublas_gflops"] = rates
+    if status:
+        results["error"] = text + errors
+    else:
+        results["kernels"] = json.loads((HERE / "bench/kernels/kernels.json").read_text())
+
+
+def figures(results):
+    """The figures with goals, as far as they were measured."""
+    found = {}
+    speed = results.get("speed", {})
+    for batch in BATCHES:
+        rounds = [row for row in speed.get(f"batch {batch}", []) if "seconds" in row["longhand"]]
+        if not rounds:
+            continue
+        # The first epoch of a process has the start of the GPU in it.
+        ours = [statistics.median(row["longhand"]["seconds"][1:]) for row in rounds]
+        found[f"batch {batch}, an epoch, s"] = statistics.median(ours)
+        for key, name in [("eager", "PyTorch eager"), ("graph", "PyTorch in a CUDA graph")]:
+            ratios = [row[key] / own for row, own in zip(rounds, ours) if row[key]]
+            if ratios:
+                found[f"batch {batch}, times {name}"] = statistics.median(ratios)
+        if batch == 32:
+            behind = [row["longhand"]["behind_start"] for row in rounds]
+            found["5 epochs and tests after start-up, s"] = statistics.median(behind)
+    benches = results.get("benches", {})
+    rates = [rate for rate in benches.get("cublas_gflops", []) if rate]
+    rows = benches.get("kernels", {}).get("rows", [])
+    products = [row for row in rows if row["group"] == "gpu_sgemm" and row["shape"].startswith("4096")]
+    if rates and products:
+        best = max(row["gflops"] for row in products)
+        found["SGEMM 4096, best rung to cuBLAS"] = best / statistics.mean(rates)
+    return found
 
 
 def markdown(results):
     gpu = results["gpus"][0]
     lines = [
         f"{results['date']}, {gpu['name']}, driver CUDA {results['cuda'].get('version')}, "
-        f"{results['cpu']['name']} with {results['cpu']['threads']} threads",
+        f"{results['cpu']['name']} with {results['cpu']['threads']} threads, "
+        f"{results.get('speed', {}).get('pytorch') or 'no PyTorch'}",
         "",
-        "| what | measured |",
-        "|---|---|",
+        "| what | measured | goal |",
+        "|---|---|---|",
     ]
-    for test, result in results["tests"].items():
-        lines.append(f"| {test} | {'passed' if result == 'passed' else 'failed'} |")
-    for engine, rows in results["training"].items():
-        done = [row for row in rows if row["seconds"]]
-        if len(done) < len(rows):
-            lines.append(f"| {engine}: seeds that failed | {len(rows) - len(done)} |")
-        if done:
-            # The first epoch warms up.
-            epochs = [seconds for row in done for seconds in row["seconds"][1:]]
-            accuracies = [100 * row["accuracy_or_error"] for row in done]
-            lines.append(f"| {engine}: an epoch, median | {statistics.median(epochs):.4f} s |")
+    for part in ["tests", "sanitizer"]:
+        for name, result in results.get(part, {}).items():
+            lines.append(f"| {name} | {'passed' if result == 'passed' else 'failed'} | passed |")
+    for name, value in figures(results).items():
+        goal = GOALS.get(name)
+        at = "" if goal is None else f"at {'most' if name.endswith(', s') else 'least'} {goal}"
+        lines.append(f"| {name} | {value:.4g} | {at} |")
+    for engine, rows in results.get("accuracy", {}).items():
+        accuracies = [100 * row["accuracy"] for row in rows if "accuracy" in row]
+        if len(accuracies) < len(rows):
+            lines.append(f"| {engine}: seeds that failed | {len(rows) - len(accuracies)} | 0 |")
+        if accuracies:
             lines.append(
-                f"| {engine}: test accuracy, {len(done)} seeds | "
-                f"{statistics.mean(accuracies):.2f} %, lowest {min(accuracies):.2f} % |"
+                f"| {engine}: test accuracy, {len(accuracies)} seeds | "
+                f"{statistics.mean(accuracies):.2f} %, lowest {min(accuracies):.2f} % | |"
             )
+    rows = results.get("benches", {}).get("kernels", {}).get("rows", [])
+    if rows:
+        lines += ["", "| bench | rung | shape | ms | GFLOP/s | of the peak |", "|---|---|---|---|---|---|"]
+    for row in rows:
+        peak = f"{100 * row['of_peak']:.1f} %" if row["of_peak"] else "-"
+        lines.append(
+            f"| {row['group']} | {row['way']} | {row['shape']} | {1e3 * row['seconds']:.4g} | "
+            f"{row['gflops']:.0f} | {peak} |"
+        )
     return "\n".join(lines) + "\n"
+
+
+def run(seeds, only):
+    status, devices, errors = output("./longhand", "devices", "--json")
+    devices = json.loads(devices) if status == 0 else sys.exit(errors)
+    if not devices["gpus"]:
+        sys.exit(devices["cuda"]["missing"])
+    written = HERE / "results.json"
+    # Parts that were run before stay.
+    results = json.loads(written.read_text()) if only and written.exists() else {}
+    results |= {
+        "date": datetime.date.today().isoformat(),
+        "gpus": devices["gpus"],
+        "cuda": devices["cuda"],
+        "cpu": devices["cpu"],
+        "system": platform.platform(),
+    }
+    do = {
+        "tests": run_tests,
+        "sanitizer": run_sanitizer,
+        "accuracy": run_accuracy,
+        "speed": run_speed,
+        "benches": run_benches,
+    }
+    for part in only or PARTS:
+        results[part] = {}
+        do[part](results[part], seeds)
+        written.write_text(json.dumps(results, indent=2) + "\n")
+        (HERE / "results.md").write_text(markdown(results))
+    print(markdown(results))
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     stages = parser.add_subparsers(dest="stage", required=True)
     stages.add_parser("build").add_argument("folder", type=pathlib.Path)
-    stages.add_parser("run").add_argument("--seeds", type=int, default=5)
+    second = stages.add_parser("run")
+    second.add_argument("--seeds", type=int, default=5, help="runs of the accuracy [default: 5]")
+    second.add_argument("--only", choices=PARTS, nargs="+", help="these parts [default: all]")
     arguments = parser.parse_args()
     if arguments.stage == "build":
         build(arguments.folder.resolve())
     else:
-        run(arguments.seeds)
+        run(arguments.seeds, arguments.only)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use emulated::EmulatedGpu;
 use longhand::data::{Dataset, Images, Normalisation, batches};
 use longhand::engines::{Cuda, Engine};
-use longhand::hardware::gpu::{Device, Gpu};
+use longhand::hardware::gpu::{Device, Gpu, peak};
 use longhand::network::{Description, Network};
 use longhand::optimisers::{Adam, Optimiser, StepRule, TrainingState};
 
@@ -118,4 +118,43 @@ fn the_same_seed_gives_the_same_bits() {
         let [one, other] = [one, other].map(|gpu| state_behind(&mut engine(gpu), &[&data, &data]));
         assert_eq!(one, other);
     }
+}
+
+/// What the benches call a peak must have been computed.
+#[test]
+fn the_kernels_that_measure_a_gpu_do_what_they_say() {
+    if let Some(gpu) = EmulatedGpu::open() {
+        measures(&gpu);
+    }
+    if let Ok(gpu) = Device::open(0) {
+        measures(&gpu);
+    }
+}
+
+fn measures(gpu: &impl Gpu) {
+    const COUNT: usize = 1000;
+    let bytes =
+        |numbers: &[f32]| -> Vec<u8> { numbers.iter().flat_map(|x| x.to_ne_bytes()).collect() };
+    let memory = |numbers: &[f32]| {
+        let memory = gpu.allocate(4 * numbers.len()).unwrap();
+        gpu.upload(&memory, 0, &bytes(numbers)).unwrap();
+        memory
+    };
+    let [a, b, c] = [0.0, 3.0, 4.0].map(|x| memory(&[x; COUNT]));
+    // SAFETY: all are of this size.
+    let moved = unsafe { peak::triad(gpu, COUNT, [&a, &b, &c]) }.unwrap();
+    assert_eq!(moved, 12_000);
+    let mut found = vec![0; 4 * COUNT];
+    gpu.download(&a, 0, &mut found).unwrap();
+    assert!(found == bytes(&[11.0; COUNT]));
+
+    let numbers = memory(&[0.0; 512]);
+    // SAFETY: two blocks have 512 threads.
+    let done = unsafe { peak::multiply_and_add(gpu, 2, 3, &numbers) }.unwrap();
+    assert_eq!(done, 16 * 512 * 3);
+    let mut found = vec![0; 4 * 512];
+    gpu.download(&numbers, 0, &mut found).unwrap();
+    // Each chain is (((i + k) / 2 + 1/2) / 2 + 1/2) / 2 + 1/2.
+    let expected = |i: usize| (0..8).map(|k| (i + k) as f32 / 8.0 + 0.875).sum::<f32>();
+    assert!(found == bytes(&(0..512).map(expected).collect::<Vec<_>>()));
 }

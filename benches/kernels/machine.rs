@@ -29,6 +29,8 @@ pub struct Machine {
     pub one: Limits,
     /// Of all threads.
     pub all: Limits,
+    /// The GPU's name and its limits, where one was timed.
+    pub gpu: Option<(String, Limits)>,
 }
 
 impl Machine {
@@ -48,6 +50,7 @@ impl Machine {
             vectors: unit.name,
             one: limits(&one),
             all: limits(&all),
+            gpu: None,
         }
     }
 
@@ -60,9 +63,13 @@ impl Machine {
         }
     }
 
-    /// What `threads` threads can reach.
+    /// What `threads` threads can reach, or the GPU if there are 0.
     pub fn limits(&self, threads: usize) -> Limits {
-        if threads <= 1 { self.one } else { self.all }
+        match (threads, &self.gpu) {
+            (0, Some((_, limits))) => *limits,
+            (0 | 1, _) => self.one,
+            _ => self.all,
+        }
     }
 }
 

@@ -12,10 +12,11 @@
 //! the next run overwrites it.
 //!
 //! Inputs are random and take turns, outputs are held against `reference` before they are timed,
-//! and nothing is allocated or prepared while the clock runs.
+//! and nothing is allocated or prepared while the clock runs. Rows of the GPU come where there is one.
 
 mod conv2d;
 mod gemm;
+mod gpu;
 mod groups;
 mod machine;
 mod roofline;
@@ -53,7 +54,7 @@ pub struct Case {
     pub shape: String,
     /// How many times one call does it, or 0 for once: all figures are those of one.
     pub times: usize,
-    /// On how many threads.
+    /// On how many threads, or 0 for a GPU's.
     pub threads: usize,
     /// Floating-point operations of the definition, 0 where they are not the point.
     pub flops: u64,
@@ -184,6 +185,7 @@ fn main() {
     gemm::bench(&mut bench);
     small_layers::bench(&mut bench);
     whole_steps::bench(&mut bench);
+    gpu::bench(&mut bench);
     bench.criterion.final_summary();
     if measures && !bench.rows.is_empty() {
         bench.machine.measure_again();

@@ -66,6 +66,10 @@ struct Point<'a> {
 
 impl<'a> Point<'a> {
     fn new(row: &'a Row) -> Option<Self> {
+        // A GPU has a roof of its own.
+        if row.case.threads == 0 {
+            return None;
+        }
         // Against the roof stands what is really done.
         let gflops = row.executed_gflops().or(row.gflops())?;
         let gbs = row.gbs()?;

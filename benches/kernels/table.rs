@@ -75,7 +75,10 @@ impl Row {
             case.group.to_owned(),
             case.way.clone(),
             case.shape.clone(),
-            case.threads.to_string(),
+            match case.threads {
+                0 => "GPU".to_owned(),
+                threads => threads.to_string(),
+            },
             time(self.seconds),
             or_dash(rate),
             or_dash(of_peak.map(|share| format!("{:.1} %", 100.0 * share))),
@@ -117,6 +120,12 @@ pub fn markdown(machine: &Machine, rows: &[Row]) -> String {
         machine.one.gbs,
         machine.all.gbs,
     );
+    if let Some((name, limits)) = &machine.gpu {
+        text += &format!(
+            "{name}: {:.0} GFLOP/s, {:.0} GB/s.\n\n",
+            limits.gflops, limits.gbs
+        );
+    }
     for (line, cells) in lines.iter().enumerate() {
         for (column, (cell, width)) in cells.iter().zip(widths).enumerate() {
             text += &if column < WORDS {
@@ -166,6 +175,11 @@ pub fn json(machine: &Machine, rows: &[Row]) -> String {
         "peak_gflops_one_thread": machine.one.gflops,
         "bandwidth_gbs": machine.all.gbs,
         "bandwidth_gbs_one_thread": machine.one.gbs,
+        "gpu": machine.gpu.as_ref().map(|(name, limits)| json!({
+            "name": name,
+            "peak_gflops": limits.gflops,
+            "bandwidth_gbs": limits.gbs,
+        })),
         "rows": rows,
     });
     format!("{all:#}\n")

@@ -46,7 +46,7 @@ macro_rules! file {
 }
 
 /// All of them.
-pub const FILES: [File; 11] = [
+pub const FILES: [File; 12] = [
     file!("batch", "gather"),
     file!("conv2d", "conv2d_forward" "conv2d_backward_input" "conv2d_backward_weight" "conv2d_backward_bias"),
     file!("conv2d_implicit_gemm", "conv2d_forward_implicit_gemm"),
@@ -56,6 +56,7 @@ pub const FILES: [File; 11] = [
     file!("linear", "linear_forward" "linear_backward"),
     file!("max_pool2d", "max_pool2d_forward" "max_pool2d_backward"),
     file!("optimisers", "sgd" "adam" "average" "clip"),
+    file!("peak", "peak_fma" "peak_triad"),
     file!("relu", "relu_forward" "relu_backward"),
     file!("sgemm", "sgemm_naive" "sgemm_coalesced" "sgemm_shared" "sgemm_registers" "sgemm_vector" "sgemm_warp"),
 ];

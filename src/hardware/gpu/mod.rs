@@ -4,6 +4,7 @@
 pub mod device;
 pub mod kernels;
 pub mod nvrtc;
+pub mod peak;
 pub mod sgemm;
 
 use std::fmt;

@@ -11,6 +11,7 @@
 #include "linear.cu"
 #include "max_pool2d.cu"
 #include "optimisers.cu"
+#include "peak.cu"
 #include "planted.cu"
 #include "relu.cu"
 #include "sgemm.cu"
@@ -59,6 +60,8 @@ const std::map<std::string, Known> KERNELS = {
     KERNEL(adam),
     KERNEL(average),
     KERNEL_THAT_WAITS(clip),
+    KERNEL(peak_fma),
+    KERNEL(peak_triad),
     KERNEL(relu_forward),
     KERNEL(relu_backward),
     KERNEL(sgemm_naive),
