@@ -15,3 +15,23 @@ struct Windows {
 struct Linear {
     int n, i, o;
 };
+
+// What a layer of a classifier is.
+enum { LINEAR, RELU, DROPOUT };
+
+// A layer of a classifier. x and y are the places of its input and output among an example's values,
+// weight and bias those of its parameters.
+struct Dense {
+    int kind, inputs, outputs;
+    int weight, bias;
+    int x, y;
+    // Of dropout, with the layer's number in the network.
+    float scale;
+    unsigned threshold, number;
+};
+
+// The layers at a network's end, of which an example has `width` values, its input first.
+struct Classifier {
+    int layers, width;
+    Dense of[8];
+};

@@ -3,11 +3,11 @@
 
 // The sum of all threads' values, for each of them. They are added in one order, half of the block to
 // the other half again and again, so that the bits are the same from run to run. A block has a power
-// of two of threads, at most 256, all of which must come here.
+// of two of threads, all of which must come here.
 template <typename T>
 __device__ T block_sum(T value)
 {
-    __shared__ T sums[256];
+    __shared__ T sums[1024];
     // An earlier sum may still be read.
     __syncthreads();
     sums[threadIdx.x] = value;

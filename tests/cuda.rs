@@ -7,12 +7,13 @@ use std::ops::ControlFlow;
 
 use emulated::EmulatedGpu;
 use longhand::data::{Dataset, Images, Normalisation, batches};
+use longhand::engines::cuda::Rung;
 use longhand::engines::{Cuda, Engine};
 use longhand::hardware::gpu::{Device, Gpu, peak};
 use longhand::network::{Description, Network};
 use longhand::optimisers::{Adam, Optimiser, StepRule, TrainingState};
 
-/// One that needs every kernel there is.
+/// One that needs every kernel there is, on one rung or another.
 const NETWORK: &str = "input 1x16x15, conv2d 3 3, relu, max_pool2d 2, conv2d 4 3 stride=2, relu, \
                        dropout 0.3, max_pool2d 2 stride=1, flatten, linear 5, linear 4";
 
@@ -43,8 +44,12 @@ fn rules() -> [StepRule; 2] {
 }
 
 fn engine<G: Gpu>(gpu: G) -> Cuda<G> {
+    engine_on(Rung::default(), gpu)
+}
+
+fn engine_on<G: Gpu>(rung: Rung, gpu: G) -> Cuda<G> {
     let normalisation = Normalisation::new(vec![0.5], vec![0.3]).unwrap();
-    let mut engine = Cuda::new(gpu, network(), &normalisation).unwrap();
+    let mut engine = Cuda::with(gpu, network(), &normalisation, rung).unwrap();
     let state = TrainingState::initial(&network(), 1);
     engine.load(&state).unwrap();
     engine
@@ -108,16 +113,21 @@ fn learns_from_what_it_is_given<G: Gpu>(one: G, other: G) {
 /// Blocks come in any order on a GPU: what they compute must not depend on which of them is last.
 #[test]
 fn the_same_seed_gives_the_same_bits() {
+    for rung in [Rung::Direct, Rung::ImplicitGemm, Rung::Fused] {
+        if let Some(gpus) = EmulatedGpu::open().zip(EmulatedGpu::backwards()) {
+            gives_the_same_bits(rung, gpus);
+        }
+        if let (Ok(one), Ok(other)) = (Device::open(0), Device::open(0)) {
+            gives_the_same_bits(rung, (one, other));
+        }
+    }
+}
+
+fn gives_the_same_bits<G: Gpu>(rung: Rung, (one, other): (G, G)) {
     let data = examples(29, 2);
-    if let Some(gpu) = EmulatedGpu::open() {
-        let [one, other] = [gpu, EmulatedGpu::backwards().unwrap()]
-            .map(|gpu| state_behind(&mut engine(gpu), &[&data, &data]));
-        assert_eq!(one, other);
-    }
-    if let (Ok(one), Ok(other)) = (Device::open(0), Device::open(0)) {
-        let [one, other] = [one, other].map(|gpu| state_behind(&mut engine(gpu), &[&data, &data]));
-        assert_eq!(one, other);
-    }
+    let [one, other] =
+        [one, other].map(|gpu| state_behind(&mut engine_on(rung, gpu), &[&data, &data]));
+    assert_eq!(one, other);
 }
 
 /// What the benches call a peak must have been computed.

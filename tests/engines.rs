@@ -25,11 +25,11 @@ use proptest::prelude::*;
 /// What f32 leaves of random tensors, relative to the largest number.
 const TOLERANCE: f64 = 1e-5;
 
-/// The rungs of CUDA's convolutions.
-const LADDER: [cuda::Convolutions; 3] = [
-    cuda::Convolutions::Fused,
-    cuda::Convolutions::ImplicitGemm,
-    cuda::Convolutions::Direct,
+/// The rungs of CUDA's kernels.
+const LADDER: [cuda::Rung; 3] = [
+    cuda::Rung::Fused,
+    cuda::Rung::ImplicitGemm,
+    cuda::Rung::Direct,
 ];
 
 /// Every engine that computes in f32, for one network.
@@ -52,14 +52,14 @@ fn engines_with(network: &Network, convolutions: Convolutions) -> Vec<Box<dyn En
         let settings = Settings { path, convolutions };
         [1, 3].map(|threads| lanes(network, threads, settings))
     }));
-    for convolutions in LADDER {
+    for rung in LADDER {
         if let Some(gpu) = EmulatedGpu::open() {
-            let cuda = Cuda::with(gpu, network.clone(), &normalisation, convolutions);
+            let cuda = Cuda::with(gpu, network.clone(), &normalisation, rung);
             engines.push(Box::new(cuda.unwrap()));
         }
         // Where there is a GPU, it is held to the same.
         if let Ok(device) = Device::open(0) {
-            let cuda = Cuda::with(device, network.clone(), &normalisation, convolutions);
+            let cuda = Cuda::with(device, network.clone(), &normalisation, rung);
             engines.push(Box::new(cuda.unwrap()));
         }
     }
@@ -200,8 +200,9 @@ proptest! {
         let case = Case::draw(&network, examples, seed).unwrap();
         for mut engine in engines(&network) {
             for row in against_reference(engine.as_mut(), &case).unwrap() {
-                // The sums of a tensor of few numbers may all be nearly 0, by cancellation.
-                let tolerance = if row.compared < 4 { 10.0 * TOLERANCE } else { TOLERANCE };
+                // The sums of a tensor of few numbers may all be nearly 0, by cancellation; and
+                // Winograd's transforms of a gradient that is mostly 0 are larger than it.
+                let tolerance = if row.compared < 4 { 10.0 } else { 2.0 } * TOLERANCE;
                 prop_assert!(
                     row.error <= tolerance,
                     "{} {network}: {} differs by {:e}", engine.name(), row.name, row.error

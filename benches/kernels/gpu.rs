@@ -5,9 +5,9 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use longhand::data::{self, Dataset, Images, Normalisation};
-use longhand::engines::cuda::Convolutions;
+use longhand::engines::cuda;
 use longhand::engines::{Cuda, Engine};
-use longhand::hardware::gpu::sgemm::{LADDER, Rung};
+use longhand::hardware::gpu::sgemm::{self, LADDER};
 use longhand::hardware::gpu::{Device, Gpu, GpuError, peak};
 use longhand::network::{Description, Network, Preset};
 use longhand::optimisers::{StepRule, TrainingState};
@@ -22,10 +22,10 @@ const PRODUCTS: [usize; 3] = [256, 1024, 4096];
 /// Launches before the clock is read, so that what it costs to wait is shared.
 const LAUNCHES: usize = 10;
 
-const RUNGS: [(&str, Convolutions); 3] = [
-    ("direct", Convolutions::Direct),
-    ("implicit_gemm", Convolutions::ImplicitGemm),
-    ("fused", Convolutions::Fused),
+const RUNGS: [(&str, cuda::Rung); 3] = [
+    ("direct", cuda::Rung::Direct),
+    ("implicit_gemm", cuda::Rung::ImplicitGemm),
+    ("fused", cuda::Rung::Fused),
 ];
 
 pub fn bench(bench: &mut Bench) {
@@ -86,7 +86,7 @@ fn products(bench: &mut Bench, gpu: &Device, size: usize) -> Result<(), GpuError
     };
     let (on_gpu_a, on_gpu_b) = (memory(&a)?, memory(&b)?);
     let c = gpu.allocate(4 * size * size)?;
-    let run = |rung: &Rung| {
+    let run = |rung: &sgemm::Rung| {
         // SAFETY: all three are of this size.
         unsafe { rung.launch(gpu, [size; 3], &on_gpu_a, &on_gpu_b, &c) }
     };
@@ -146,8 +146,8 @@ fn epochs(bench: &mut Bench) {
     ] {
         let network = Network::new(description, Some(data.images().shape()));
         let network = network.expect("the network fits the images");
-        for (way, convolutions) in RUNGS {
-            epoch(bench, &network, data, batch, way, convolutions);
+        for (way, rung) in RUNGS {
+            epoch(bench, &network, data, batch, way, rung);
         }
     }
 }
@@ -158,12 +158,12 @@ fn epoch(
     data: &Dataset,
     batch_size: usize,
     way: &str,
-    convolutions: Convolutions,
+    rung: cuda::Rung,
 ) {
     let gpu = Device::open(0).expect("it was opened before");
     let [channels, ..] = network.input();
     let normalisation = Normalisation::none(channels);
-    let engine = Cuda::with(gpu, network.clone(), &normalisation, convolutions);
+    let engine = Cuda::with(gpu, network.clone(), &normalisation, rung);
     let mut engine = engine.expect("the GPU has memory for it");
     let state = TrainingState::initial(network, 1);
     engine.load(&state).expect("the state is the network's");

@@ -57,8 +57,8 @@ impl EmulatedGpu {
 pub struct Launch {
     kernel: &'static str,
     grid: Grid,
-    /// Each aligned for any number, and long enough for the largest.
-    arguments: Vec<[u64; 8]>,
+    /// Each aligned for any number.
+    arguments: Vec<Vec<u64>>,
 }
 
 impl Launch {
@@ -78,26 +78,16 @@ impl Launch {
                 Argument::U64(number) => number.to_ne_bytes().to_vec(),
                 Argument::F32(number) => number.to_ne_bytes().to_vec(),
                 Argument::F64(number) => number.to_ne_bytes().to_vec(),
-                Argument::Windows(s) => of_all(&[
-                    s.n,
-                    s.c,
-                    s.h,
-                    s.w,
-                    s.o,
-                    s.oh,
-                    s.ow,
-                    s.kh,
-                    s.kw,
-                    s.stride_h,
-                    s.stride_w,
-                    s.padding_h,
-                    s.padding_w,
-                ]),
-                Argument::Linear(s) => of_all(&[s.n, s.i, s.o]),
+                // SAFETY: these are numbers of four bytes, without padding.
+                Argument::Windows(sizes) => unsafe { bytes_of(sizes) },
+                // SAFETY: likewise.
+                Argument::Linear(sizes) => unsafe { bytes_of(sizes) },
+                // SAFETY: likewise.
+                Argument::Classifier(layers) => unsafe { bytes_of(*layers) },
             };
-            let mut words = [[0; 8]; 8];
+            let mut words = vec![[0; 8]; bytes.len().div_ceil(8)];
             (words.as_flattened_mut()[..bytes.len()]).copy_from_slice(&bytes);
-            Ok(words.map(u64::from_ne_bytes))
+            Ok(words.into_iter().map(u64::from_ne_bytes).collect())
         });
         Ok(Self {
             kernel,
@@ -110,7 +100,7 @@ impl Launch {
     /// As [`Gpu::launch`].
     unsafe fn run(&self, backwards: bool) -> Result<(), GpuError> {
         // A kernel is given the address of each argument.
-        let place = |words: &[u64; 8]| words.as_ptr().cast::<c_void>().cast_mut();
+        let place = |words: &Vec<u64>| words.as_ptr().cast::<c_void>().cast_mut();
         let mut pointers: Vec<*mut c_void> = self.arguments.iter().map(place).collect();
         let Grid {
             blocks,
@@ -132,8 +122,11 @@ impl Launch {
     }
 }
 
-fn of_all(numbers: &[i32]) -> Vec<u8> {
-    numbers.iter().flat_map(|x| x.to_ne_bytes()).collect()
+/// # Safety
+/// No byte of it may be padding.
+unsafe fn bytes_of<T>(value: &T) -> Vec<u8> {
+    // SAFETY: all bytes of a value may be read, unless they are padding.
+    unsafe { std::slice::from_raw_parts(std::ptr::from_ref(value).cast(), size_of::<T>()) }.to_vec()
 }
 
 /// What was asked for. As a GPU's answer it is not there at once.

@@ -1,7 +1,7 @@
 //! What lies on the GPU between the layers.
 
 use super::F;
-use super::plan::{Fused, Stage};
+use super::plan::{Fused, Kind, Stage};
 use crate::engines::EngineError;
 use crate::hardware::gpu::Gpu;
 use crate::network::Network;
@@ -16,6 +16,8 @@ pub(super) struct Buffers<M> {
     d_activations: Vec<Option<M>>,
     /// Of the fused stages, by the place of their first layer.
     winners: Vec<Option<Winners<M>>>,
+    /// Of a classifier.
+    values: Option<Values<M>>,
     /// (N)
     pub(super) labels: M,
 }
@@ -30,6 +32,19 @@ pub(super) struct Winners<M> {
     pub(super) tickets: M,
 }
 
+/// What a classifier keeps.
+pub(super) struct Values<M> {
+    /// Before and behind its layers, and the gradients by them: (N, width).
+    pub(super) values: M,
+    pub(super) d_values: M,
+    /// (N)
+    pub(super) losses: M,
+    /// (N), whole numbers
+    pub(super) rights: M,
+    /// How many examples are done, 0 between launches.
+    pub(super) ticket: M,
+}
+
 impl<M> Buffers<M> {
     pub(super) fn new<G: Gpu<Memory = M>>(
         gpu: &G,
@@ -41,12 +56,19 @@ impl<M> Buffers<M> {
         let mut elements = vec![None; layers.len() + 1];
         elements[0] = Some(network.input().iter().product());
         let mut winners: Vec<_> = layers.iter().map(|_| None).collect();
+        let mut values = None;
         for stage in stages {
-            if let Some(fused) = &stage.fused {
-                winners[stage.layer] = Some(Winners::new(gpu, fused, images)?);
+            match &stage.kind {
+                Kind::Alone => {}
+                Kind::Fused(fused) => {
+                    winners[stage.layer] = Some(Winners::new(gpu, fused, images)?);
+                }
+                Kind::Classifier(classifier) => {
+                    let width = classifier.width.unsigned_abs() as usize;
+                    values = Some(Values::new(gpu, width, images)?);
+                }
             }
-            let end = stage.end();
-            elements[end] = Some(layers[end - 1].output.elements());
+            elements[stage.end] = Some(layers[stage.end - 1].output.elements());
         }
         let all = || {
             let memories = elements.iter().map(|&elements| match elements {
@@ -60,6 +82,7 @@ impl<M> Buffers<M> {
             activations: all()?,
             d_activations: all()?,
             winners,
+            values,
             labels: gpu.allocate(images)?,
         })
     }
@@ -78,6 +101,23 @@ impl<M> Buffers<M> {
     pub(super) fn winners(&self, place: usize) -> &Winners<M> {
         let winners = self.winners[place].as_ref();
         winners.expect("a fused stage begins there")
+    }
+
+    /// What the classifier keeps.
+    pub(super) fn values(&self) -> &Values<M> {
+        self.values.as_ref().expect("the last stage is one")
+    }
+}
+
+impl<M> Values<M> {
+    fn new<G: Gpu<Memory = M>>(gpu: &G, width: usize, images: usize) -> Result<Self, EngineError> {
+        Ok(Self {
+            values: gpu.allocate(F * images * width)?,
+            d_values: gpu.allocate(F * images * width)?,
+            losses: gpu.allocate(F * images)?,
+            rights: gpu.allocate(size_of::<i32>() * images)?,
+            ticket: super::filled_with_bytes(gpu, &[0; size_of::<u32>()])?,
+        })
     }
 }
 

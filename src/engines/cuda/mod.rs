@@ -14,7 +14,7 @@ mod plan;
 mod sizes;
 mod steps;
 
-pub use plan::Convolutions;
+pub use plan::Rung;
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -48,7 +48,7 @@ const TOGETHER: usize = 1024;
 pub struct Cuda<G: Gpu> {
     gpu: G,
     network: Network,
-    convolutions: Convolutions,
+    rung: Rung,
     stages: Vec<Stage>,
     steps: u64,
     /// (P)
@@ -89,10 +89,10 @@ impl<G: Gpu> Cuda<G> {
         network: Network,
         normalisation: &Normalisation,
     ) -> Result<Self, EngineError> {
-        Self::with(gpu, network, normalisation, Convolutions::default())
+        Self::with(gpu, network, normalisation, Rung::default())
     }
 
-    /// The same with convolutions from a lower rung of their ladder.
+    /// The same from a lower rung of the ladder.
     ///
     /// # Errors
     /// As [`Self::new`].
@@ -100,7 +100,7 @@ impl<G: Gpu> Cuda<G> {
         gpu: G,
         network: Network,
         normalisation: &Normalisation,
-        convolutions: Convolutions,
+        rung: Rung,
     ) -> Result<Self, EngineError> {
         check_normalisation(&network, normalisation)?;
         let [channels, ..] = network.input();
@@ -110,7 +110,7 @@ impl<G: Gpu> Cuda<G> {
         // A network without parameters still has a place for them.
         let zeros = vec![0.0; network.parameter_count().max(1)];
         let vector = || filled(&gpu, &zeros);
-        let stages = plan::stages(&network, convolutions);
+        let stages = plan::stages(&network, rung);
         Ok(Self {
             steps: 0,
             parameters: vector()?,
@@ -125,7 +125,7 @@ impl<G: Gpu> Cuda<G> {
             images: None,
             gpu,
             network,
-            convolutions,
+            rung,
             stages,
         })
     }

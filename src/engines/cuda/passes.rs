@@ -1,17 +1,20 @@
 //! The kernels of a step and their order: a batch, forward, loss, backward, update. Whatever differs from
 //! step to step they read from the epoch's table, so that the same launches do for all of them.
 
-use super::plan::Fused;
+use super::plan::{Fused, Kind, Stage};
 use super::{Cuda, Epoch, F, THREADS, sizes};
 use crate::engines::{EngineError, outputs};
 use crate::hardware::gpu::Argument::{self, F32, F64, I32, Memory, U32, U64};
-use crate::hardware::gpu::{Gpu, Grid};
+use crate::hardware::gpu::{Classifier, Gpu, Grid};
 use crate::layers::dropout::Dropout;
 use crate::network::{Layer, Operation};
 use crate::optimisers::{Adam, Optimiser, StepRule};
 
 /// Threads of a warp, as the kernels have it.
 const WARP: usize = 32;
+
+/// Threads of a block that takes one example through a classifier: more of them wait for fewer loads.
+const CLASSIFIER_THREADS: u32 = 512;
 
 /// Which half of a step a kernel is in.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -41,7 +44,29 @@ impl<G: Gpu> Cuda<G> {
         rule: &StepRule,
     ) -> Result<(), EngineError> {
         self.gather(epoch, n)?;
-        self.forward(n, Some(rule.seed))?;
+        match self.stages.split_last() {
+            Some((
+                Stage {
+                    layer,
+                    kind: Kind::Classifier(classifier),
+                    ..
+                },
+                before,
+            )) => {
+                self.stages_forward(before, n, Some(rule.seed))?;
+                self.classifier_learn(*layer, classifier, n, rule)?;
+                self.classifier_parameters(classifier, n)?;
+                self.stages_backward(before, n, rule.seed, false)
+            }
+            _ => {
+                self.forward(n, Some(rule.seed))?;
+                self.cross_entropy(n, rule)?;
+                self.backward(n, rule.seed, false)
+            }
+        }
+    }
+
+    fn cross_entropy(&self, n: usize, rule: &StepRule) -> Result<(), EngineError> {
         let last = self.network.layers().len();
         let arguments = [
             Memory(self.buffers.activation(last), 0),
@@ -52,8 +77,7 @@ impl<G: Gpu> Cuda<G> {
             I32(sizes::int(outputs(&self.network)?)?),
             F32(rule.label_smoothing as f32),
         ];
-        self.blocks("cross_entropy", 1, &arguments)?;
-        self.backward(n, rule.seed, false)
+        self.blocks("cross_entropy", 1, &arguments)
     }
 
     /// Fills the first activation with the next `n` images of the epoch.
@@ -78,10 +102,22 @@ impl<G: Gpu> Cuda<G> {
     /// From the first activation of `n` images, which is filled, to the last; in training with what
     /// `seed` drops.
     pub(super) fn forward(&self, n: usize, seed: Option<u64>) -> Result<(), EngineError> {
-        for stage in &self.stages {
-            match &stage.fused {
-                None => self.layer_forward(stage.layer, n, seed)?,
-                Some(fused) => self.fused_forward(stage.layer, fused, n)?,
+        self.stages_forward(&self.stages, n, seed)
+    }
+
+    fn stages_forward(
+        &self,
+        stages: &[Stage],
+        n: usize,
+        seed: Option<u64>,
+    ) -> Result<(), EngineError> {
+        for stage in stages {
+            match &stage.kind {
+                Kind::Alone => self.layer_forward(stage.layer, n, seed)?,
+                Kind::Fused(fused) => self.fused_forward(stage.layer, fused, n)?,
+                Kind::Classifier(layers) => {
+                    self.classifier_forward(stage.layer, layers, n, seed)?;
+                }
             }
         }
         Ok(())
@@ -95,7 +131,7 @@ impl<G: Gpu> Cuda<G> {
         match &layer.operation {
             Operation::Conv2d(conv) => {
                 let sizes = Argument::Windows(sizes::of_conv2d(conv, n)?);
-                let forward = self.convolutions.forward(conv);
+                let forward = self.rung.forward(conv);
                 let arguments = [x, weight, bias, y, sizes];
                 self.blocks(forward.kernel, forward.blocks(conv, n), &arguments)
             }
@@ -142,11 +178,25 @@ impl<G: Gpu> Cuda<G> {
     /// From the last gradient of `n` images, which is filled, to the first, or where the input's is
     /// not wanted to the first layer's parameters. The parameters' gradients are written.
     pub(super) fn backward(&self, n: usize, seed: u64, input: bool) -> Result<(), EngineError> {
-        for stage in self.stages.iter().rev() {
+        self.stages_backward(&self.stages, n, seed, input)
+    }
+
+    fn stages_backward(
+        &self,
+        stages: &[Stage],
+        n: usize,
+        seed: u64,
+        input: bool,
+    ) -> Result<(), EngineError> {
+        for stage in stages.iter().rev() {
             let input = input || stage.layer > 0;
-            match &stage.fused {
-                None => self.layer_backward(stage.layer, n, seed, input)?,
-                Some(fused) => self.fused_backward(stage.layer, fused, n, input)?,
+            match &stage.kind {
+                Kind::Alone => self.layer_backward(stage.layer, n, seed, input)?,
+                Kind::Fused(fused) => self.fused_backward(stage.layer, fused, n, input)?,
+                Kind::Classifier(layers) => {
+                    self.classifier_backward(stage.layer, layers, n, seed)?;
+                    self.classifier_parameters(layers, n)?;
+                }
             }
         }
         Ok(())
@@ -239,6 +289,115 @@ impl<G: Gpu> Cuda<G> {
             shared: sizes::int(F * shared)?.unsigned_abs(),
         };
         self.launch("conv2d_relu_max_pool2d_backward", grid, &arguments)
+    }
+
+    /// A block an example, which shares so many copies of its values.
+    fn classifier(
+        &self,
+        kernel: &'static str,
+        classifier: &Classifier,
+        n: usize,
+        copies: usize,
+        arguments: &[Argument<G::Memory>],
+    ) -> Result<(), EngineError> {
+        let grid = Grid {
+            blocks: sizes::int(n)?.unsigned_abs(),
+            threads: CLASSIFIER_THREADS,
+            shared: sizes::int(F * copies)?.unsigned_abs() * classifier.width.unsigned_abs(),
+        };
+        // Places among the values of all examples.
+        sizes::int(n * classifier.width.unsigned_abs() as usize)?;
+        self.launch(kernel, grid, arguments)
+    }
+
+    fn classifier_forward(
+        &self,
+        index: usize,
+        classifier: &Classifier,
+        n: usize,
+        seed: Option<u64>,
+    ) -> Result<(), EngineError> {
+        let last = self.network.layers().len();
+        let arguments = [
+            Memory(self.buffers.activation(index), 0),
+            Memory(&self.parameters, 0),
+            Memory(self.buffers.activation(last), 0),
+            Memory(&self.buffers.values().values, 0),
+            U64(seed.unwrap_or(0)),
+            I32(seed.is_some().into()),
+            Memory(&self.steps_table, 0),
+            Memory(&self.progress, 0),
+            Argument::Classifier(classifier),
+        ];
+        self.classifier("classifier_forward", classifier, n, 1, &arguments)
+    }
+
+    fn classifier_backward(
+        &self,
+        index: usize,
+        classifier: &Classifier,
+        n: usize,
+        seed: u64,
+    ) -> Result<(), EngineError> {
+        let last = self.network.layers().len();
+        let values = self.buffers.values();
+        let arguments = [
+            Memory(self.buffers.d_activation(last), 0),
+            Memory(&self.parameters, 0),
+            Memory(&values.values, 0),
+            Memory(&values.d_values, 0),
+            Memory(self.buffers.d_activation(index), 0),
+            U64(seed),
+            Memory(&self.steps_table, 0),
+            Memory(&self.progress, 0),
+            Argument::Classifier(classifier),
+        ];
+        self.classifier("classifier_backward", classifier, n, 2, &arguments)
+    }
+
+    /// Both, with the loss between them.
+    fn classifier_learn(
+        &self,
+        index: usize,
+        classifier: &Classifier,
+        n: usize,
+        rule: &StepRule,
+    ) -> Result<(), EngineError> {
+        let values = self.buffers.values();
+        let arguments = [
+            Memory(self.buffers.activation(index), 0),
+            Memory(&self.buffers.labels, 0),
+            Memory(&self.parameters, 0),
+            Memory(&values.values, 0),
+            Memory(&values.d_values, 0),
+            Memory(self.buffers.d_activation(index), 0),
+            Memory(&values.losses, 0),
+            Memory(&values.rights, 0),
+            Memory(&values.ticket, 0),
+            U64(rule.seed),
+            F32(rule.label_smoothing as f32),
+            Memory(&self.steps_table, 0),
+            Memory(&self.progress, 0),
+            Argument::Classifier(classifier),
+        ];
+        self.classifier("classifier_learn", classifier, n, 2, &arguments)
+    }
+
+    /// The gradients by the classifier's parameters, which are the network's last.
+    fn classifier_parameters(&self, classifier: &Classifier, n: usize) -> Result<(), EngineError> {
+        let values = self.buffers.values();
+        let linear = classifier.of.iter().find(|layer| layer.kind == 0);
+        let first = linear.map_or(0, |layer| layer.weight.unsigned_abs() as usize);
+        let count = self.network.parameter_count() - first;
+        let arguments = [
+            Memory(&values.values, 0),
+            Memory(&values.d_values, 0),
+            Memory(&self.gradients, 0),
+            I32(sizes::int(n)?),
+            I32(sizes::int(count)?),
+            Argument::Classifier(classifier),
+        ];
+        self.for_each("classifier_parameters", count, &arguments)
     }
 
     /// Dropout of the layer at `index`, with what `seed` drops, or nothing.

@@ -2,6 +2,7 @@
 //! blocks. Decided by shapes alone, so that the same seed gives the same bits on any GPU.
 
 use super::THREADS;
+use crate::hardware::gpu::{Classifier, Dense};
 use crate::layers::conv2d::Conv2d;
 use crate::layers::max_pool2d::MaxPool2d;
 use crate::network::{Network, Operation};
@@ -10,18 +11,23 @@ use crate::network::{Network, Operation};
 /// kernel itself declares.
 const MOST_SHARED: usize = (48 * 1024 - 64) / super::F;
 
+/// Numbers that the sums of a block take, in f64.
+const SUMS: usize = 2 * 1024;
+
 /// Blocks that a GPU should be given, or some of its processors have nothing to do.
 const BLOCKS: usize = 512;
 
-/// How far up their ladder convolutions go.
+/// How far up the ladder the kernels are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Convolutions {
-    /// `kernels/conv2d.cu`, a thread a number.
+pub enum Rung {
+    /// A kernel a layer, a convolution by `kernels/conv2d.cu`: a thread a number.
     Direct,
-    /// `kernels/conv2d_implicit_gemm.cu` forward, a tile of a product a block.
+    /// The same, a convolution forward by `kernels/conv2d_implicit_gemm.cu`: a tile of a product a
+    /// block.
     ImplicitGemm,
-    /// `kernels/conv2d_relu_max_pool2d.cu` where ReLU and max-pool follow; elsewhere the second rung,
-    /// if there are channels enough for half a tile, or the first.
+    /// Layers that follow each other in one kernel: `kernels/conv2d_relu_max_pool2d.cu`, and
+    /// `kernels/classifier.cu` for small linear layers at the end. A convolution alone takes the second
+    /// rung if it has channels enough for half a tile, else the first.
     #[default]
     Fused,
 }
@@ -33,7 +39,7 @@ pub(super) struct Forward {
     tile: Option<[usize; 2]>,
 }
 
-impl Convolutions {
+impl Rung {
     /// The kernel of a convolution that is not fused.
     pub(super) fn forward(self, conv: &Conv2d) -> Forward {
         let tile = [32, 64];
@@ -66,19 +72,23 @@ impl Forward {
     }
 }
 
-/// One layer, or three that are computed together. Flatten is none: it moves nothing.
+/// One layer, or several that are computed together. Flatten is none: it moves nothing.
 pub(super) struct Stage {
     /// The index of its first layer.
     pub(super) layer: usize,
-    /// Where it is convolution, ReLU and max-pool in one kernel.
-    pub(super) fused: Option<Fused>,
+    /// The index behind its last.
+    pub(super) end: usize,
+    pub(super) kind: Kind,
 }
 
-impl Stage {
-    /// The index behind its last layer.
-    pub(super) fn end(&self) -> usize {
-        self.layer + if self.fused.is_some() { 3 } else { 1 }
-    }
+/// What a stage is.
+pub(super) enum Kind {
+    /// A layer alone.
+    Alone,
+    /// Convolution, ReLU and max-pool.
+    Fused(Box<Fused>),
+    /// The network's end, with the loss.
+    Classifier(Box<Classifier>),
 }
 
 /// A convolution of stride 1 with the pooling behind it.
@@ -162,26 +172,79 @@ impl Fused {
     }
 }
 
+/// The most weights of a classifier's, each of which is read for every example.
+const MOST_WEIGHTS: usize = 1 << 15;
+
+/// The layers from the one at `start` on as a classifier, if they are linear, ReLU, dropout or flatten
+/// to the end, end in a linear one, and are small.
+fn classifier(network: &Network, start: usize) -> Option<Classifier> {
+    let int = |size: usize| i32::try_from(size).ok();
+    let mut classifier = Classifier::default();
+    let (mut width, mut weights, mut count) = (0, 0, 0);
+    for (index, layer) in network.layers().iter().enumerate().skip(start) {
+        let (kind, scale, threshold) = match &layer.operation {
+            Operation::Linear(_) => (0, 0.0, 0),
+            Operation::Relu => (1, 0.0, 0),
+            Operation::Dropout(dropout) => (2, dropout.scale() as f32, dropout.threshold()),
+            Operation::Flatten => continue,
+            Operation::Conv2d(_) | Operation::MaxPool2d(_) => return None,
+        };
+        let inputs = layer.input.elements();
+        *classifier.of.get_mut(count)? = Dense {
+            kind,
+            inputs: int(inputs)?,
+            outputs: int(layer.output.elements())?,
+            weight: int(layer.weight.start)?,
+            bias: int(layer.bias.start)?,
+            x: int(width)?,
+            y: int(width + inputs)?,
+            scale,
+            threshold,
+            number: index as u32,
+        };
+        count += 1;
+        width += inputs;
+        weights += layer.weight.len();
+    }
+    let last = network.layers().last()?;
+    width += last.output.elements();
+    classifier.layers = int(count)?;
+    classifier.width = int(width)?;
+    let fits = weights <= MOST_WEIGHTS && 2 * width <= MOST_SHARED - SUMS;
+    (fits && matches!(last.operation, Operation::Linear(_))).then_some(classifier)
+}
+
 /// The stages of `network`, in their order.
-pub(super) fn stages(network: &Network, convolutions: Convolutions) -> Vec<Stage> {
+pub(super) fn stages(network: &Network, rung: Rung) -> Vec<Stage> {
     let layers = network.layers();
+    let fuses = rung == Rung::Fused;
     let operation = |index: usize| layers.get(index).map(|layer| &layer.operation);
     let mut stages = Vec::new();
     let mut layer = 0;
     while let Some(first) = operation(layer) {
         let fused = match (first, operation(layer + 1), operation(layer + 2)) {
             (Operation::Conv2d(conv), Some(Operation::Relu), Some(Operation::MaxPool2d(pool)))
-                if convolutions == Convolutions::Fused =>
+                if fuses =>
             {
                 Fused::new(conv, pool)
             }
             _ => None,
         };
-        let stage = Stage { layer, fused };
-        layer = stage.end();
-        if !matches!(first, Operation::Flatten) {
-            stages.push(stage);
+        let end_of_network = if fuses {
+            classifier(network, layer)
+        } else {
+            None
+        };
+        let (end, kind) = match (end_of_network, fused) {
+            (Some(classifier), _) => (layers.len(), Kind::Classifier(Box::new(classifier))),
+            (None, Some(fused)) => (layer + 3, Kind::Fused(Box::new(fused))),
+            (None, None) => (layer + 1, Kind::Alone),
+        };
+        let moves = !matches!((first, &kind), (Operation::Flatten, Kind::Alone));
+        if moves {
+            stages.push(Stage { layer, end, kind });
         }
+        layer = end;
     }
     stages
 }

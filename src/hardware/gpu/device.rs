@@ -11,7 +11,7 @@ use cudarc::driver::{
 use cudarc::nvrtc::Ptx;
 
 use super::kernels::FILES;
-use super::{Argument, Gpu, GpuError, Grid, Linear, Windows};
+use super::{Argument, Classifier, Gpu, GpuError, Grid, Linear, Windows};
 
 /// The oldest compute capability whose kernels there are.
 const OLDEST: (i32, i32) = (7, 5);
@@ -23,6 +23,8 @@ const OLDEST_DRIVER: (i32, i32) = (12, 1);
 unsafe impl DeviceRepr for Windows {}
 // SAFETY: likewise.
 unsafe impl DeviceRepr for Linear {}
+// SAFETY: likewise; one of the numbers is a fraction.
+unsafe impl DeviceRepr for Classifier {}
 
 /// What a GPU says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -313,6 +315,7 @@ impl Gpu for Device {
                 Argument::F64(number) => launch.arg(number),
                 Argument::Windows(sizes) => launch.arg(sizes),
                 Argument::Linear(sizes) => launch.arg(sizes),
+                Argument::Classifier(layers) => launch.arg(*layers),
             };
         }
         let shape = LaunchConfig {

@@ -26,7 +26,9 @@ macro_rules! header {
 }
 
 /// What they include.
-const HEADERS: [Source; 5] = [
+const HEADERS: [Source; 7] = [
+    header!("loss.h"),
+    header!("philox.h"),
     header!("pooling.h"),
     header!("shapes.h"),
     header!("shared.h"),
@@ -46,8 +48,9 @@ macro_rules! file {
 }
 
 /// All of them.
-pub const FILES: [File; 12] = [
+pub const FILES: [File; 13] = [
     file!("batch", "gather"),
+    file!("classifier", "classifier_forward" "classifier_backward" "classifier_learn" "classifier_parameters"),
     file!("conv2d", "conv2d_forward" "conv2d_backward_input" "conv2d_backward_weight" "conv2d_backward_bias"),
     file!("conv2d_implicit_gemm", "conv2d_forward_implicit_gemm"),
     file!("conv2d_relu_max_pool2d", "conv2d_relu_max_pool2d_forward" "conv2d_relu_max_pool2d_backward"),

@@ -63,6 +63,34 @@ pub struct Linear {
     pub o: i32,
 }
 
+/// A layer of a classifier, as `kernels/shapes.h` has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[repr(C)]
+#[allow(missing_docs, reason = "the header names them")]
+pub struct Dense {
+    /// 0 linear, 1 ReLU, 2 dropout.
+    pub kind: i32,
+    pub inputs: i32,
+    pub outputs: i32,
+    pub weight: i32,
+    pub bias: i32,
+    pub x: i32,
+    pub y: i32,
+    pub scale: f32,
+    pub threshold: u32,
+    pub number: u32,
+}
+
+/// The layers at a network's end, as `kernels/shapes.h` has them.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[repr(C)]
+#[allow(missing_docs, reason = "the header names them")]
+pub struct Classifier {
+    pub layers: i32,
+    pub width: i32,
+    pub of: [Dense; 8],
+}
+
 /// What a kernel is given.
 #[derive(Debug)]
 pub enum Argument<'a, B> {
@@ -82,6 +110,8 @@ pub enum Argument<'a, B> {
     Windows(Windows),
     /// Sizes.
     Linear(Linear),
+    /// Layers.
+    Classifier(&'a Classifier),
 }
 
 /// How a kernel is spread over a GPU.

@@ -12,6 +12,7 @@
 
 #define __global__
 #define __device__ static inline
+#define __grid_constant__
 // Blocks run one after the other.
 #define __shared__ static
 

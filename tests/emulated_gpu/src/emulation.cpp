@@ -3,6 +3,7 @@
 #include "cuda.h"
 
 #include "batch.cu"
+#include "classifier.cu"
 #include "conv2d.cu"
 #include "conv2d_implicit_gemm.cu"
 #include "conv2d_relu_max_pool2d.cu"
@@ -43,6 +44,10 @@ struct Known {
 #define KERNEL_THAT_WAITS(name) { #name, { wrap(name), true } }
 const std::map<std::string, Known> KERNELS = {
     KERNEL(gather),
+    KERNEL_THAT_WAITS(classifier_forward),
+    KERNEL_THAT_WAITS(classifier_backward),
+    KERNEL_THAT_WAITS(classifier_learn),
+    KERNEL(classifier_parameters),
     KERNEL(conv2d_forward),
     KERNEL(conv2d_backward_input),
     KERNEL_THAT_WAITS(conv2d_backward_weight),

@@ -1,0 +1,193 @@
+// The end of a network, linear layers with ReLU and dropout among them, with its loss, in one kernel: a
+// block takes an example through all of them and back, and its values stay in shared memory. A layer of
+// 50 numbers alone is done sooner than the next kernel begins; so five kernels of a step become two.
+// It reads all weights once an example, so it is for small layers.
+//
+// x: (N, first inputs), parameters and gradients: (P), values and their gradients: (N, width).
+
+#include "loss.h"
+#include "philox.h"
+#include "shapes.h"
+#include "shared.h"
+
+// What dropout draws from. Nothing is dropped where nothing is learned.
+struct Draws {
+    unsigned long long seed;
+    unsigned step;
+    int n;
+    bool learns;
+};
+
+// All values of an example, of which the input is there.
+__device__ void forward_of(const float* parameters, const Classifier& c, Draws draws, float* values)
+{
+    for (int k = 0; k < c.layers; k++) {
+        __syncthreads();
+        const Dense& layer = c.of[k];
+        const float* x = values + layer.x;
+        float* y = values + layer.y;
+        if (layer.kind == LINEAR) {
+            // A warp a number, as in kernels/linear.cu.
+            for (int o = threadIdx.x / 32; o < layer.outputs; o += blockDim.x / 32) {
+                const float* weight = parameters + layer.weight + o * layer.inputs;
+                float sum = 0;
+#pragma unroll 4
+                for (int i = threadIdx.x % 32; i < layer.inputs; i += 32) sum += weight[i] * x[i];
+                sum = warp_sum(sum);
+                if (threadIdx.x % 32 == 0) y[o] = sum + parameters[layer.bias + o];
+            }
+            continue;
+        }
+        for (int i = threadIdx.x; i < layer.inputs; i += blockDim.x) {
+            if (layer.kind == RELU)
+                y[i] = x[i] <= 0 ? 0 : x[i];
+            else if (draws.learns
+                && dropped(draws.n, i, layer.inputs, layer.threshold, draws.seed, draws.step, layer.number))
+                y[i] = 0;
+            else
+                y[i] = draws.learns ? layer.scale * x[i] : x[i];
+        }
+    }
+    __syncthreads();
+}
+
+// All their gradients, of which the last layer's are there.
+__device__ void backward_of(
+    const float* parameters, const Classifier& c, Draws draws, const float* values, float* d_values)
+{
+    for (int k = c.layers - 1; k >= 0; k--) {
+        __syncthreads();
+        const Dense& layer = c.of[k];
+        const float* x = values + layer.x;
+        const float* d_y = d_values + layer.y;
+        for (int i = threadIdx.x; i < layer.inputs; i += blockDim.x) {
+            float sum = 0;
+            if (layer.kind == LINEAR) {
+                const float* weight = parameters + layer.weight + i;
+#pragma unroll 8
+                for (int o = 0; o < layer.outputs; o++) sum += weight[o * layer.inputs] * d_y[o];
+            } else if (layer.kind == RELU) {
+                sum = x[i] <= 0 ? 0 : d_y[i];
+            } else if (!dropped(
+                           draws.n, i, layer.inputs, layer.threshold, draws.seed, draws.step, layer.number)) {
+                sum = layer.scale * d_y[i];
+            }
+            d_values[layer.x + i] = sum;
+        }
+    }
+    __syncthreads();
+}
+
+__device__ void copy(const float* from, float* to, int count)
+{
+    for (int i = threadIdx.x; i < count; i += blockDim.x) to[i] = from[i];
+}
+
+// A block an example; y: (N, last outputs). Blocks have whole warps.
+extern "C" __global__ void classifier_forward(
+    const float* x, const float* parameters, float* y, float* values,
+    unsigned long long seed, int learns, const Step* steps, const Progress* progress,
+    const __grid_constant__ Classifier c)
+{
+    int n = blockIdx.x;
+    Draws draws = {seed, steps[progress->steps].done, n, learns != 0};
+    copy(x + n * c.of[0].inputs, shared, c.of[0].inputs);
+    forward_of(parameters, c, draws, shared);
+    copy(shared, values + n * c.width, c.width);
+    const Dense& last = c.of[c.layers - 1];
+    copy(shared + last.y, y + n * last.outputs, last.outputs);
+}
+
+// A block an example; d_y: (N, last outputs), d_x: (N, first inputs).
+extern "C" __global__ void classifier_backward(
+    const float* d_y, const float* parameters, const float* values, float* d_values, float* d_x,
+    unsigned long long seed, const Step* steps, const Progress* progress,
+    const __grid_constant__ Classifier c)
+{
+    int n = blockIdx.x;
+    Draws draws = {seed, steps[progress->steps - 1].done, n, true};
+    float* mine = shared;
+    float* d_mine = shared + c.width;
+    const Dense& last = c.of[c.layers - 1];
+    copy(values + n * c.width, mine, c.width);
+    copy(d_y + n * last.outputs, d_mine + last.y, last.outputs);
+    backward_of(parameters, c, draws, mine, d_mine);
+    copy(d_mine, d_values + n * c.width, c.width);
+    copy(d_mine, d_x + n * c.of[0].inputs, c.of[0].inputs);
+}
+
+// Both, with the loss between them; a block an example, of `gridDim.x`. The last of them to be done adds
+// the losses up, in the order of the examples, so that the bits are the same from run to run.
+//
+// labels, losses: (N); rights: (N); ticket: one number, 0, and 0 again at the end.
+extern "C" __global__ void classifier_learn(
+    const float* x, const unsigned char* labels, const float* parameters,
+    float* values, float* d_values, float* d_x, float* losses, int* rights, unsigned* ticket,
+    unsigned long long seed, float smoothing, const Step* steps, Progress* progress,
+    const __grid_constant__ Classifier c)
+{
+    int n = blockIdx.x, all = gridDim.x;
+    // The step is counted when no block needs it any more.
+    Draws draws = {seed, steps[progress->steps].done, n, true};
+    float* mine = shared;
+    float* d_mine = shared + c.width;
+    const Dense& last = c.of[c.layers - 1];
+    copy(x + n * c.of[0].inputs, mine, c.of[0].inputs);
+    forward_of(parameters, c, draws, mine);
+    if (threadIdx.x < 32) {
+        bool right;
+        float loss = warp_loss(
+            mine + last.y, labels[n], d_mine + last.y, all, last.outputs, smoothing, &right);
+        if (threadIdx.x == 0) {
+            losses[n] = loss;
+            rights[n] = right;
+        }
+    }
+    backward_of(parameters, c, draws, mine, d_mine);
+    copy(mine, values + n * c.width, c.width);
+    copy(d_mine, d_values + n * c.width, c.width);
+    copy(d_mine, d_x + n * c.of[0].inputs, c.of[0].inputs);
+    // What was written is seen before the ticket is.
+    __threadfence();
+    __syncthreads();
+    __shared__ bool is_last;
+    if (threadIdx.x == 0) is_last = atomicAdd(ticket, 1) + 1 == (unsigned)all;
+    __syncthreads();
+    if (!is_last) return;
+    __threadfence();
+    double sum = 0;
+    int right = 0;
+    for (int example = threadIdx.x; example < all; example += blockDim.x) {
+        sum += __ldcg(&losses[example]);
+        right += __ldcg(&rights[example]);
+    }
+    sum = block_sum(sum);
+    right = block_sum(right);
+    if (threadIdx.x != 0) return;
+    *ticket = 0;
+    count_step(progress, sum, right, all);
+}
+
+// The gradients by all parameters of the classifier, which lie together from its first weight on: a
+// thread a number, summed over n examples.
+extern "C" __global__ void classifier_parameters(
+    const float* values, const float* d_values, float* gradients, int n, int count,
+    const __grid_constant__ Classifier c)
+{
+    int index = blockIdx.x * blockDim.x + threadIdx.x;
+    if (index >= count) return;
+    int first = 0;
+    while (c.of[first].kind != LINEAR) first++;
+    int place = c.of[first].weight + index, k = first;
+    while (c.of[k].kind != LINEAR || place >= c.of[k].bias + c.of[k].outputs) k++;
+    const Dense& layer = c.of[k];
+    bool of_bias = place >= layer.bias;
+    int o = of_bias ? place - layer.bias : (place - layer.weight) / layer.inputs;
+    const float* d_y = d_values + layer.y + o;
+    const float* x = values + layer.x + (of_bias ? 0 : (place - layer.weight) % layer.inputs);
+    float sum = 0;
+#pragma unroll 8
+    for (int example = 0; example < n; example++)
+        sum += d_y[example * c.width] * (of_bias ? 1 : x[example * c.width]);
+    gradients[place] = sum;
+}
