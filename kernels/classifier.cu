@@ -1,7 +1,8 @@
 // The end of a network, linear layers with ReLU and dropout among them, with its loss, in one kernel: a
 // block takes an example through all of them and back, and its values stay in shared memory. A layer of
 // 50 numbers alone is done sooner than the next kernel begins; so five kernels of a step become two.
-// It reads all weights once an example, so it is for small layers.
+// It reads all weights once an example, so it is for small layers; and what a thread waits for is those
+// reads, so blocks are large and loops are unrolled, that many are on their way at once.
 //
 // x: (N, first inputs), parameters and gradients: (P), values and their gradients: (N, width).
 
@@ -31,7 +32,7 @@ __device__ void forward_of(const float* parameters, const Classifier& c, Draws d
             for (int o = threadIdx.x / 32; o < layer.outputs; o += blockDim.x / 32) {
                 const float* weight = parameters + layer.weight + o * layer.inputs;
                 float sum = 0;
-#pragma unroll 4
+#pragma unroll 8
                 for (int i = threadIdx.x % 32; i < layer.inputs; i += 32) sum += weight[i] * x[i];
                 sum = warp_sum(sum);
                 if (threadIdx.x % 32 == 0) y[o] = sum + parameters[layer.bias + o];
@@ -64,7 +65,7 @@ __device__ void backward_of(
             float sum = 0;
             if (layer.kind == LINEAR) {
                 const float* weight = parameters + layer.weight + i;
-#pragma unroll 8
+#pragma unroll 16
                 for (int o = 0; o < layer.outputs; o++) sum += weight[o * layer.inputs] * d_y[o];
             } else if (layer.kind == RELU) {
                 sum = x[i] <= 0 ? 0 : d_y[i];
@@ -84,7 +85,7 @@ __device__ void copy(const float* from, float* to, int count)
 }
 
 // A block an example; y: (N, last outputs). Blocks have whole warps.
-extern "C" __global__ void classifier_forward(
+extern "C" __global__ void __launch_bounds__(1024) classifier_forward(
     const float* x, const float* parameters, float* y, float* values,
     unsigned long long seed, int learns, const Step* steps, const Progress* progress,
     const __grid_constant__ Classifier c)
@@ -99,7 +100,7 @@ extern "C" __global__ void classifier_forward(
 }
 
 // A block an example; d_y: (N, last outputs), d_x: (N, first inputs).
-extern "C" __global__ void classifier_backward(
+extern "C" __global__ void __launch_bounds__(1024) classifier_backward(
     const float* d_y, const float* parameters, const float* values, float* d_values, float* d_x,
     unsigned long long seed, const Step* steps, const Progress* progress,
     const __grid_constant__ Classifier c)
@@ -120,7 +121,7 @@ extern "C" __global__ void classifier_backward(
 // the losses up, in the order of the examples, so that the bits are the same from run to run.
 //
 // labels, losses: (N); rights: (N); ticket: one number, 0, and 0 again at the end.
-extern "C" __global__ void classifier_learn(
+extern "C" __global__ void __launch_bounds__(1024) classifier_learn(
     const float* x, const unsigned char* labels, const float* parameters,
     float* values, float* d_values, float* d_x, float* losses, int* rights, unsigned* ticket,
     unsigned long long seed, float smoothing, const Step* steps, Progress* progress,

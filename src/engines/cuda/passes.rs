@@ -14,7 +14,7 @@ use crate::optimisers::{Adam, Optimiser, StepRule};
 const WARP: usize = 32;
 
 /// Threads of a block that takes one example through a classifier: more of them wait for fewer loads.
-const CLASSIFIER_THREADS: u32 = 512;
+const CLASSIFIER_THREADS: u32 = 1024;
 
 /// Which half of a step a kernel is in.
 #[derive(Clone, Copy, PartialEq, Eq)]
