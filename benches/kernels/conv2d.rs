@@ -437,7 +437,7 @@ impl<'a> OnLanes for LanesPass<'a> {
         let [kept, scratch, u_len] = match &winograd {
             Some(winograd) => [
                 winograd.input_len(),
-                winograd.scratch_len(),
+                winograd.scratch_len(T::WIDTH),
                 winograd.weight_len(),
             ],
             None => [lanes::frame_len(conv), lanes::scratch_len(conv), 0],
@@ -459,7 +459,6 @@ impl<'a> OnLanes for LanesPass<'a> {
             d_weight: vec![0.0; problem.weight.len()],
             kept: vec![t.zeros(kept); SETS],
             scratch: t.zeros(scratch),
-            d_u: vec![0.0; u_len],
             u,
             x,
         };
@@ -486,7 +485,6 @@ struct Group<'a, T: Lanes> {
     kept: Vec<Vec<T::Vector>>,
     scratch: Vec<T::Vector>,
     u: Vec<f32>,
-    d_u: Vec<f32>,
 }
 
 impl<T: Lanes> Group<'_, T> {
@@ -515,11 +513,11 @@ impl<T: Lanes> Group<'_, T> {
             d_y: &self.d_y[turn],
         };
         let d_x = (self.pass == Pass::InputGradient).then_some(&mut self.d_x[..]);
-        let (weight, u, d_u) = (&self.problem.weight, &self.u, &mut self.d_u);
+        let (weight, u) = (&self.problem.weight, &self.u);
         let (scratch, d_weight) = (&mut self.scratch, &mut self.d_weight);
         match &self.winograd {
             None => lanes::backward(t, conv, x, kept, weight, d_y, d_x, scratch, d_weight),
-            Some(w) => winograd::backward(t, w, u, kept, d_y, d_x, d_u, scratch, d_weight),
+            Some(w) => winograd::backward(t, w, u, kept, d_y, d_x, scratch, d_weight),
         }
     }
 }

@@ -14,6 +14,7 @@
 
 mod one_image;
 pub mod plan;
+mod reading;
 mod workspace;
 
 use std::ops::ControlFlow;

@@ -3,9 +3,10 @@
 use std::ops::Range;
 
 use super::plan::{Kind, Stage, Way};
+use super::reading::{self, Scale};
 use crate::data::{Batch, Normalisation};
 use crate::engines::Metrics;
-use crate::hardware::lanes::Lanes;
+use crate::hardware::lanes::{Lanes, MAX_WIDTH};
 use crate::layers::conv2d::Conv2d;
 use crate::layers::conv2d::lanes::{Plain, PlainGradients};
 use crate::layers::conv2d_relu_max_pool2d::lanes::{Pooled, PooledGradients, Winner};
@@ -14,22 +15,17 @@ use crate::layers::dropout::{self, Draws};
 use crate::layers::{conv2d, conv2d_relu_max_pool2d, cross_entropy, linear, max_pool2d, relu};
 use crate::network::{Layer, Network, Operation};
 
-/// Pixels that are read of one image after the other.
-const PIXELS: usize = 64;
-
 /// The buffers of one thread.
 pub(super) struct Workspace<T: Lanes> {
     lanes: T,
-    /// What each byte of each channel becomes: (C, 256).
-    normalised: Vec<f32>,
+    /// What the bytes of each channel become: (C).
+    scales: Vec<Scale>,
     /// What stands before every stage, and behind the last: vectors of the shape between layers.
     activations: Vec<Vec<T::Vector>>,
     /// The gradients by the activations, once there is training.
     d_activations: Vec<Vec<T::Vector>>,
     /// What every stage keeps for its backward pass.
     kept: Vec<Kept<T>>,
-    /// The transformed gradients of a weight: (64, C, O).
-    d_transformed: Vec<f32>,
     /// For a while, whatever a stage needs.
     scratch: Vec<T::Vector>,
     /// One image's numbers, and one that is made of them.
@@ -91,7 +87,7 @@ impl Sizes {
                 (Kind::Conv2d(way) | Kind::Conv2dReluMaxPool2d(way, _), _) => {
                     let conv = convolution(layer);
                     let others = conv.out_channels.max(winners::scratch_len(conv));
-                    way.scratch_len(conv).max(others)
+                    way.scratch_len(conv, width).max(others)
                 }
                 (Kind::Alone, Operation::Linear(l)) => linear::lanes::scratch_len(l, width),
                 (Kind::Alone, _) => 0,
@@ -120,7 +116,7 @@ impl Sizes {
         let transformed: u64 = sum(&mut self.kept.iter().map(|kept| kept.transformed));
         let twice = if training { 2 } else { 1 };
         let vectors = twice * activations + kept + self.scratch as u64;
-        let numbers = twice * transformed + 2 * self.largest() as u64;
+        let numbers = transformed + 2 * self.largest() as u64;
         4 * (width as u64 * vectors + numbers) + size_of::<Winner>() as u64 * winners
     }
 }
@@ -140,11 +136,6 @@ impl<T: Lanes> Workspace<T> {
         normalisation: &Normalisation,
         stages: &[Stage],
     ) -> Self {
-        let [channels, ..] = network.input();
-        let bytes: Vec<u8> = (0..channels).flat_map(|_| 0..=255).collect();
-        let mut normalised = vec![0.0; bytes.len()];
-        normalisation.apply(&bytes, &mut normalised);
-
         let sizes = Sizes::of(network, stages, T::WIDTH);
         let kept = sizes.kept.iter().map(|kept| Kept {
             vectors: lanes.zeros(kept.vectors),
@@ -154,10 +145,9 @@ impl<T: Lanes> Workspace<T> {
         let largest = sizes.largest();
         Self {
             lanes,
-            normalised,
+            scales: reading::scales(normalisation),
             kept: kept.collect(),
             d_activations: Vec::new(),
-            d_transformed: Vec::new(),
             scratch: lanes.zeros(sizes.scratch),
             images: [vec![0.0; largest], vec![0.0; largest]],
             activations: (sizes.activations.iter())
@@ -173,8 +163,6 @@ impl<T: Lanes> Workspace<T> {
         }
         let like = |x: &Vec<_>| self.lanes.zeros(x.len());
         self.d_activations = self.activations.iter().map(like).collect();
-        let largest = self.kept.iter().map(|kept| kept.transformed.len()).max();
-        self.d_transformed = vec![0.0; largest.unwrap_or(0)];
         debug_assert!(stages.len() <= network.layers().len());
     }
 
@@ -202,24 +190,14 @@ impl<T: Lanes> Workspace<T> {
         images: impl ExactSizeIterator<Item = &'a [u8]> + Clone,
     ) {
         let [_, height, width] = network.input();
-        let (area, count) = (height * width, images.len());
-        let x = self.lanes.numbers_mut(&mut self.activations[0]); // x: (C, H, W, n)
-        let planes = x.chunks_exact_mut(area * T::WIDTH).enumerate();
-        for ((c, x), table) in planes.zip(self.normalised.chunks_exact(256)) {
-            let table: &[f32; 256] = table.try_into().expect("a number for every byte");
-            // A few pixels of all images after each other, so that the vectors stay in the cache.
-            for (part, x) in x.chunks_mut(PIXELS * T::WIDTH).enumerate() {
-                let first = c * area + part * PIXELS;
-                for (lane, image) in images.clone().enumerate() {
-                    let pixels = &image[first..];
-                    for (&pixel, x) in pixels.iter().zip(x.chunks_exact_mut(T::WIDTH)) {
-                        x[lane] = table[usize::from(pixel)];
-                    }
-                }
-                for x in x.chunks_exact_mut(T::WIDTH) {
-                    x[count..].fill(0.0);
-                }
+        let area = height * width;
+        let planes = self.activations[0].chunks_exact_mut(area); // (C, H, W)
+        for (c, (x, &scale)) in planes.zip(&self.scales).enumerate() {
+            let mut planes: [&[u8]; MAX_WIDTH] = [&[]; MAX_WIDTH];
+            for (plane, image) in planes.iter_mut().zip(images.clone()) {
+                *plane = &image[c * area..][..area];
             }
+            reading::read(self.lanes, &planes[..images.len()], scale, x);
         }
     }
 
@@ -327,16 +305,13 @@ impl<T: Lanes> Workspace<T> {
             let weight = &parameters[layer.weight.clone()];
             let (d_weight, d_bias) = layer.split_mut(d_parameters);
             let scratch = &mut self.scratch[..];
-            let d_u = &mut self.d_transformed[..];
             match (&stage.kind, &layer.operation) {
                 (Kind::Conv2d(way), _) => {
                     let conv = convolution(layer);
                     conv2d::lanes::backward_bias(t, d_y, scratch, d_bias);
                     let size = conv.output;
                     let d_y = &PlainGradients { size, d_y };
-                    way.backward(
-                        t, conv, x, weight, kept, d_y, d_x_wanted, d_u, scratch, d_weight,
-                    );
+                    way.backward(t, conv, x, weight, kept, d_y, d_x_wanted, scratch, d_weight);
                 }
                 (Kind::Conv2dReluMaxPool2d(way, pool), _) => {
                     let conv = convolution(layer);
@@ -351,9 +326,7 @@ impl<T: Lanes> Workspace<T> {
                         winners: &kept.winners,
                         d_y,
                     };
-                    way.backward(
-                        t, conv, x, weight, kept, d_y, d_x_wanted, d_u, scratch, d_weight,
-                    );
+                    way.backward(t, conv, x, weight, kept, d_y, d_x_wanted, scratch, d_weight);
                 }
                 (Kind::Alone, Operation::Relu) => relu::lanes::backward(t, x, d_y, d_x),
                 (Kind::Alone, Operation::MaxPool2d(pool)) => {
@@ -463,10 +436,10 @@ impl Way {
         }
     }
 
-    fn scratch_len(&self, conv: &Conv2d) -> usize {
+    fn scratch_len(&self, conv: &Conv2d, width: usize) -> usize {
         match self {
             Self::Direct => conv2d::lanes::scratch_len(conv),
-            Self::Winograd(winograd) => winograd.scratch_len(),
+            Self::Winograd(winograd) => winograd.scratch_len(width),
         }
     }
 
@@ -498,7 +471,6 @@ impl Way {
         kept: &Kept<T>,
         d_y: &impl conv2d::lanes::Gradients<T>,
         d_x: Option<&mut [T::Vector]>,
-        d_u: &mut [f32],
         scratch: &mut [T::Vector],
         d_weight: &mut [f32],
     ) {
@@ -508,8 +480,7 @@ impl Way {
                 conv2d::lanes::backward(t, conv, x, vectors, weight, d_y, d_x, scratch, d_weight);
             }
             Self::Winograd(w) => {
-                let d_u = &mut d_u[..w.weight_len()];
-                conv2d::winograd::backward(t, w, u, vectors, d_y, d_x, d_u, scratch, d_weight);
+                conv2d::winograd::backward(t, w, u, vectors, d_y, d_x, scratch, d_weight);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Kernel, Lanes};
+use super::{Kernel, Lanes, QUAD};
 
 /// The proof that this processor has AVX2 and FMA.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +49,16 @@ impl Lanes for Avx2 {
         let from = &from[..8];
         // SAFETY: AVX is here, and 8 numbers stand at the pointer.
         unsafe { _mm256_loadu_ps(from.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn load_bytes(self, from: &[u8]) -> __m256 {
+        let from = &from[..8];
+        // SAFETY: AVX2 is here, and 8 bytes stand at the pointer.
+        unsafe {
+            let bytes = _mm_loadl_epi64(from.as_ptr().cast());
+            _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes))
+        }
     }
 
     #[inline(always)]
@@ -115,31 +125,44 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
+    fn repeat(self, from: &[f32]) -> __m256 {
+        let from = &from[..QUAD];
+        // SAFETY: AVX is here, and four numbers stand at the pointer.
+        unsafe { _mm256_broadcast_ps(&*from.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn transpose_quads(self, vectors: &mut [__m256]) {
+        let [a, b]: &mut [__m256; 2] = vectors.try_into().expect("QUADS vectors");
+        avx2!({
+            let low = _mm256_permute2f128_ps::<0x20>(*a, *b);
+            let high = _mm256_permute2f128_ps::<0x31>(*a, *b);
+            (*a, *b) = (low, high);
+        });
+    }
+
+    #[inline(always)]
+    fn quad_sums(self, [a, b, c, d]: [__m256; QUAD]) -> __m256 {
+        avx2!({
+            // Halves of every quad: a0 + a2, b0 + b2, a1 + a3, b1 + b3. Two of those give the sums.
+            let ab = _mm256_add_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+            let cd = _mm256_add_ps(_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+            let (ab, cd) = (_mm256_castps_pd(ab), _mm256_castps_pd(cd));
+            let low = _mm256_castpd_ps(_mm256_unpacklo_pd(ab, cd));
+            let high = _mm256_castpd_ps(_mm256_unpackhi_pd(ab, cd));
+            _mm256_add_ps(low, high)
+        })
+    }
+
+    #[inline(always)]
     fn sums(self, v: &[__m256]) -> __m256 {
         let v: &[__m256; 8] = v.try_into().expect("WIDTH vectors");
-        #[target_feature(enable = "avx2,fma")]
-        fn compiled(v: &[__m256; 8]) -> __m256 {
-            let mut fours = [_mm256_setzero_ps(); 2];
-            for (four, v) in fours.iter_mut().zip(v.as_chunks::<4>().0) {
-                // Halves of both blocks of four lanes: a0 + a2, b0 + b2, a1 + a3, b1 + b3. Two of
-                // those give the four sums of the block.
-                let a = _mm256_add_ps(
-                    _mm256_unpacklo_ps(v[0], v[1]),
-                    _mm256_unpackhi_ps(v[0], v[1]),
-                );
-                let b = _mm256_add_ps(
-                    _mm256_unpacklo_ps(v[2], v[3]),
-                    _mm256_unpackhi_ps(v[2], v[3]),
-                );
-                let (a, b) = (_mm256_castps_pd(a), _mm256_castps_pd(b));
-                let low = _mm256_castpd_ps(_mm256_unpacklo_pd(a, b));
-                let high = _mm256_castpd_ps(_mm256_unpackhi_pd(a, b));
-                *four = _mm256_add_ps(low, high);
-            }
+        let [a, b, c, d, e, f, g, h] = *v;
+        let fours = [self.quad_sums([a, b, c, d]), self.quad_sums([e, f, g, h])];
+        avx2!({
             let low = _mm256_permute2f128_ps::<0x20>(fours[0], fours[1]);
             let high = _mm256_permute2f128_ps::<0x31>(fours[0], fours[1]);
             _mm256_add_ps(low, high)
-        }
-        avx2!(compiled(v))
+        })
     }
 }

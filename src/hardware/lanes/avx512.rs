@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Kernel, Lanes};
+use super::{Kernel, Lanes, QUAD};
 
 /// The proof that this processor has AVX-512.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +58,16 @@ impl Lanes for Avx512 {
         let from = &from[..16];
         // SAFETY: AVX-512 is here, and 16 numbers stand at the pointer.
         unsafe { _mm512_loadu_ps(from.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn load_bytes(self, from: &[u8]) -> __m512 {
+        let from = &from[..16];
+        // SAFETY: AVX-512 is here, and 16 bytes stand at the pointer.
+        unsafe {
+            let bytes = _mm_loadu_si128(from.as_ptr().cast());
+            _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes))
+        }
     }
 
     #[inline(always)]
@@ -134,38 +144,50 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
+    fn repeat(self, from: &[f32]) -> __m512 {
+        let from = &from[..QUAD];
+        // SAFETY: AVX-512 is here, and four numbers stand at the pointer.
+        unsafe { _mm512_broadcast_f32x4(_mm_loadu_ps(from.as_ptr())) }
+    }
+
+    #[inline(always)]
+    fn transpose_quads(self, vectors: &mut [__m512]) {
+        let v: &mut [__m512; 4] = vectors.try_into().expect("QUADS vectors");
+        avx512!({
+            // Quads 0 and 1 of two vectors, then 2 and 3; of those the even and the odd ones.
+            let ab_low = _mm512_shuffle_f32x4::<0b01_00_01_00>(v[0], v[1]);
+            let ab_high = _mm512_shuffle_f32x4::<0b11_10_11_10>(v[0], v[1]);
+            let cd_low = _mm512_shuffle_f32x4::<0b01_00_01_00>(v[2], v[3]);
+            let cd_high = _mm512_shuffle_f32x4::<0b11_10_11_10>(v[2], v[3]);
+            v[0] = _mm512_shuffle_f32x4::<0b10_00_10_00>(ab_low, cd_low);
+            v[1] = _mm512_shuffle_f32x4::<0b11_01_11_01>(ab_low, cd_low);
+            v[2] = _mm512_shuffle_f32x4::<0b10_00_10_00>(ab_high, cd_high);
+            v[3] = _mm512_shuffle_f32x4::<0b11_01_11_01>(ab_high, cd_high);
+        });
+    }
+
+    #[inline(always)]
+    fn quad_sums(self, [a, b, c, d]: [__m512; QUAD]) -> __m512 {
+        avx512!({
+            // Halves of every quad: a0 + a2, b0 + b2, a1 + a3, b1 + b3. Two of those give the sums.
+            let ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+            let cd = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+            let (ab, cd) = (_mm512_castps_pd(ab), _mm512_castps_pd(cd));
+            let low = _mm512_castpd_ps(_mm512_unpacklo_pd(ab, cd));
+            let high = _mm512_castpd_ps(_mm512_unpackhi_pd(ab, cd));
+            _mm512_add_ps(low, high)
+        })
+    }
+
+    #[inline(always)]
     fn sums(self, v: &[__m512]) -> __m512 {
         let v: &[__m512; 16] = v.try_into().expect("WIDTH vectors");
-        #[target_feature(enable = "avx512f")]
-        fn compiled(v: &[__m512; 16]) -> __m512 {
-            let mut fours = [_mm512_setzero_ps(); 4];
-            for (four, v) in fours.iter_mut().zip(v.as_chunks::<4>().0) {
-                // Halves of every block of four lanes: a0 + a2, b0 + b2, a1 + a3, b1 + b3. Two of
-                // those give the four sums of the block.
-                let a = _mm512_add_ps(
-                    _mm512_unpacklo_ps(v[0], v[1]),
-                    _mm512_unpackhi_ps(v[0], v[1]),
-                );
-                let b = _mm512_add_ps(
-                    _mm512_unpacklo_ps(v[2], v[3]),
-                    _mm512_unpackhi_ps(v[2], v[3]),
-                );
-                let (a, b) = (_mm512_castps_pd(a), _mm512_castps_pd(b));
-                let low = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
-                let high = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
-                *four = _mm512_add_ps(low, high);
-            }
-            // The four blocks of each: first 0 + 2 and 1 + 3, then the two.
-            let mut halves = [_mm512_setzero_ps(); 2];
-            for (half, [a, b]) in halves.iter_mut().zip(fours.as_chunks::<2>().0) {
-                let low = _mm512_shuffle_f32x4::<0b01_00_01_00>(*a, *b);
-                let high = _mm512_shuffle_f32x4::<0b11_10_11_10>(*a, *b);
-                *half = _mm512_add_ps(low, high);
-            }
-            let even = _mm512_shuffle_f32x4::<0b10_00_10_00>(halves[0], halves[1]);
-            let odd = _mm512_shuffle_f32x4::<0b11_01_11_01>(halves[0], halves[1]);
-            _mm512_add_ps(even, odd)
+        let mut fours = [self.zero(); 4];
+        for (four, &v) in fours.iter_mut().zip(v.as_chunks::<4>().0) {
+            *four = self.quad_sums(v);
         }
-        avx512!(compiled(v))
+        self.transpose_quads(&mut fours);
+        let [a, b, c, d] = fours;
+        self.add(self.add(a, c), self.add(b, d))
     }
 }

@@ -41,10 +41,16 @@ pub use portable::Portable;
 /// The most lanes that any path has.
 pub const MAX_WIDTH: usize = 16;
 
+/// Lanes that stand together where vectors are turned: a vector has two or four such quads.
+pub const QUAD: usize = 4;
+
 /// The operations on vectors, one number for each image.
 pub trait Lanes: Copy + Send + Sync + 'static {
     /// How many lanes a vector has.
     const WIDTH: usize;
+
+    /// How many quads a vector has.
+    const QUADS: usize = Self::WIDTH / QUAD;
 
     /// A tile has at most this many rows of four vectors.
     const ROWS: usize;
@@ -63,6 +69,9 @@ pub trait Lanes: Copy + Send + Sync + 'static {
 
     /// The first `WIDTH` numbers of `from`.
     fn load(self, from: &[f32]) -> Self::Vector;
+
+    /// The first `WIDTH` bytes of `from`, as numbers.
+    fn load_bytes(self, from: &[u8]) -> Self::Vector;
 
     /// `a + b`
     fn add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
@@ -99,6 +108,15 @@ pub trait Lanes: Copy + Send + Sync + 'static {
 
     /// The sum over the lanes of each of `WIDTH` vectors: lane `k` is that of `vectors[k]`.
     fn sums(self, vectors: &[Self::Vector]) -> Self::Vector;
+
+    /// The first four numbers of `from` in every quad.
+    fn repeat(self, from: &[f32]) -> Self::Vector;
+
+    /// Of `QUADS` vectors, the first quads become the first vector, and so on.
+    fn transpose_quads(self, vectors: &mut [Self::Vector]);
+
+    /// In every quad, the sums over that quad of each of four vectors.
+    fn quad_sums(self, vectors: [Self::Vector; QUAD]) -> Self::Vector;
 
     /// 0 in every lane.
     #[inline(always)]

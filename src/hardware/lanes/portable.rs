@@ -1,7 +1,7 @@
 //! Eight lanes of plain Rust, for every processor. Each loop over the lanes is one that compilers
 //! turn into instructions for several of them.
 
-use super::{Kernel, Lanes};
+use super::{Kernel, Lanes, QUAD};
 
 /// Needs no proof.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +37,12 @@ impl Lanes for Portable {
     fn load(self, from: &[f32]) -> Eight {
         let from = &from[..8];
         each(|k| from[k])
+    }
+
+    #[inline(always)]
+    fn load_bytes(self, from: &[u8]) -> Eight {
+        let from = &from[..8];
+        each(|k| f32::from(from[k]))
     }
 
     #[inline(always)]
@@ -97,6 +103,26 @@ impl Lanes for Portable {
     #[inline(always)]
     fn mask(self, bits: u16) -> [bool; 8] {
         std::array::from_fn(|k| bits >> k & 1 == 1)
+    }
+
+    #[inline(always)]
+    fn repeat(self, from: &[f32]) -> Eight {
+        let from = &from[..QUAD];
+        each(|k| from[k % QUAD])
+    }
+
+    #[inline(always)]
+    fn transpose_quads(self, vectors: &mut [Eight]) {
+        let [a, b]: &mut [Eight; 2] = vectors.try_into().expect("QUADS vectors");
+        a.0[QUAD..].swap_with_slice(&mut b.0[..QUAD]);
+    }
+
+    #[inline(always)]
+    fn quad_sums(self, vectors: [Eight; QUAD]) -> Eight {
+        each(|k| {
+            let quad = &vectors[k % QUAD].0[k / QUAD * QUAD..];
+            (quad[0] + quad[2]) + (quad[1] + quad[3])
+        })
     }
 
     #[inline(always)]

@@ -32,18 +32,17 @@ impl<T: Lanes> Outputs<T> for Pooled<'_, T::Vector> {
         if i >= height || j >= width {
             return;
         }
-        let bias = t.splat(self.bias[o]);
-        // Of each row the larger, then of both: in the order in which a tie is decided.
+        // Of each row the larger, then of both: in the order in which a tie is decided. The bias is
+        // the same for all four, and so comes after.
         let [[a, b], [c, d]] = pixels;
-        let (a, b) = (t.add(a, bias), t.add(b, bias));
-        let (c, d) = (t.add(c, bias), t.add(d, bias));
         let (top_wins, bottom_wins) = (t.wins(b, a), t.wins(d, c));
         let (top, bottom) = (t.select(top_wins, b, a), t.select(bottom_wins, d, c));
         let (top_right, bottom_right) = (t.bits(top_wins), t.bits(bottom_wins));
         let wins = t.wins(bottom, top);
         let down = t.bits(wins);
         let window = (o * height + i) * width + j;
-        self.y[window] = t.relu(t.select(wins, bottom, top));
+        let maximum = t.add(t.select(wins, bottom, top), t.splat(self.bias[o]));
+        self.y[window] = t.relu(maximum);
         let right = down & bottom_right | !down & top_right;
         self.winners[window] = Winner { right, down };
     }

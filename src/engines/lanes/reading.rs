@@ -1,0 +1,137 @@
+//! From the bytes of a group's images to normalised vectors, one pixel of every image in each.
+
+use crate::data::Normalisation;
+use crate::hardware::lanes::{Lanes, MAX_WIDTH, kernel};
+
+/// Pixels that are turned together, and images.
+const BLOCK: usize = 8;
+
+/// What one channel's bytes become: `x scale + shift`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scale {
+    scale: f32,
+    shift: f32,
+}
+
+/// Of every channel: `(x / 255 - mean) / deviation`, with one multiply-add.
+pub(super) fn scales(normalisation: &Normalisation) -> Vec<Scale> {
+    let figures = normalisation.mean().iter().zip(normalisation.deviation());
+    let scale = |(&mean, &deviation): (&f32, &f32)| {
+        let (mean, deviation) = (f64::from(mean), f64::from(deviation));
+        Scale {
+            scale: (1.0 / (255.0 * deviation)) as f32,
+            shift: (-mean / deviation) as f32,
+        }
+    };
+    figures.map(scale).collect()
+}
+
+kernel! {
+    /// - `planes`: one channel of each image, (H W) bytes; at most as many as there are lanes
+    /// - `x`: (H W) vectors, written; lanes without an image are 0
+    pub fn read(
+        planes: &[&[u8]],
+        scale: Scale,
+        x: &mut [T::Vector],
+    ) = read_kernel;
+}
+
+#[inline(always)]
+fn read_kernel<T: Lanes>(t: T, planes: &[&[u8]], scale: Scale, x: &mut [T::Vector]) {
+    let Scale { scale, shift } = scale;
+    let (scale, shift) = (t.splat(scale), t.splat(shift));
+    let filled = t.mask(((1u32 << planes.len()) - 1) as u16);
+    for (block, x) in x.chunks_mut(BLOCK).enumerate() {
+        // pixels: (pixels, n)
+        let mut pixels = [[0; MAX_WIDTH]; BLOCK];
+        for (part, planes) in planes.chunks(BLOCK).enumerate() {
+            let mut rows = [0; BLOCK];
+            for (row, plane) in rows.iter_mut().zip(planes) {
+                *row = eight(&plane[block * BLOCK..][..x.len()]);
+            }
+            for (pixel, row) in pixels.iter_mut().zip(transpose(rows)) {
+                pixel[part * BLOCK..][..BLOCK].copy_from_slice(&row.to_le_bytes());
+            }
+        }
+        for (x, pixel) in x.iter_mut().zip(&pixels) {
+            let normalised = t.fma(t.load_bytes(pixel), scale, shift);
+            *x = t.select(filled, normalised, t.zero());
+        }
+    }
+}
+
+/// At most eight bytes as one number, the first the lowest.
+#[inline(always)]
+fn eight(bytes: &[u8]) -> u64 {
+    match bytes.try_into() {
+        Ok(bytes) => u64::from_le_bytes(bytes),
+        Err(_) => bytes
+            .iter()
+            .rev()
+            .fold(0, |number, &byte| number << 8 | u64::from(byte)),
+    }
+}
+
+/// Eight rows of eight bytes become columns: blocks of four by four change places, then of two by
+/// two in those, then bytes.
+#[inline(always)]
+fn transpose(mut rows: [u64; BLOCK]) -> [u64; BLOCK] {
+    for (apart, low) in [
+        (4, 0x0000_0000_ffff_ffff),
+        (2, 0x0000_ffff_0000_ffff),
+        (1, 0x00ff_00ff_00ff_00ff),
+    ] {
+        for i in (0..BLOCK).filter(|i| i & apart == 0) {
+            let (a, b) = (rows[i], rows[i + apart]);
+            rows[i] = a & low | (b & low) << (8 * apart);
+            rows[i + apart] = a >> (8 * apart) & low | b & !low;
+        }
+    }
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hardware::lanes::Portable;
+
+    #[test]
+    fn rows_become_columns() {
+        let rows =
+            std::array::from_fn(|i| u64::from_le_bytes(std::array::from_fn(|j| (8 * i + j) as u8)));
+        for (j, column) in transpose(rows).into_iter().enumerate() {
+            assert_eq!(
+                column.to_le_bytes(),
+                std::array::from_fn(|i| (8 * i + j) as u8)
+            );
+        }
+    }
+
+    /// Every byte, in images whose pixels are no multiple of eight, some lanes left without one.
+    #[test]
+    fn bytes_are_what_the_normalisation_says() {
+        let normalisation = Normalisation::new(vec![0.1307], vec![0.3081]).unwrap();
+        let images: Vec<Vec<u8>> = (0..5u8)
+            .map(|n| {
+                (0..307)
+                    .map(|pixel| (pixel + usize::from(n) * 51) as u8)
+                    .collect()
+            })
+            .collect();
+        let planes: Vec<&[u8]> = images.iter().map(Vec::as_slice).collect();
+        let mut x = Portable.zeros(307);
+        read(Portable, &planes, scales(&normalisation)[0], &mut x);
+        for (lane, image) in images.iter().enumerate() {
+            let mut expected = vec![0.0; 307];
+            normalisation.apply::<f64>(image, &mut expected);
+            for (x, expected) in Portable.numbers(&x).chunks_exact(8).zip(expected) {
+                assert!(
+                    (f64::from(x[lane]) - expected).abs() <= 4e-7,
+                    "{} {expected}",
+                    x[lane]
+                );
+                assert_eq!(x[5..], [0.0; 3]);
+            }
+        }
+    }
+}

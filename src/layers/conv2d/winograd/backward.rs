@@ -1,0 +1,339 @@
+//! The backward pass, row after row of points as the forward pass.
+
+use super::transforms::{input_transposed, output_transposed};
+use super::weight::{add_d_weights, gradient_groups};
+use super::{POINTS, PRODUCTS, Winograd, eight, spacing, write_eight};
+use crate::hardware::lanes::tile::{add_product, array};
+use crate::hardware::lanes::{Lanes, MAX_WIDTH, QUAD, kernel, tiles, with_rows};
+use crate::layers::conv2d::lanes::Gradients;
+
+/// Vectors that a pass needs for a while.
+struct Lengths {
+    /// The gradients of the transformed weight: (64, groups of outputs, quads of channels).
+    d_u: usize,
+    /// The outputs' gradients with their columns transformed: (8, O, block, m).
+    d_y_half: usize,
+    /// One row of the products' gradients: (8, O, block).
+    d_m: usize,
+    /// Those of one point, turned by quads: (block, quads, groups of outputs).
+    turned: usize,
+    /// One row of the transformed input's gradients: (8, C, block).
+    d_v: usize,
+    /// The input's gradients with their rows transformed: (8, C, block, 8).
+    d_x_half: usize,
+}
+
+impl Lengths {
+    fn of(winograd: &Winograd, width: usize) -> Self {
+        let (conv, block) = (&winograd.conv, winograd.block);
+        let [groups, quads] = gradient_groups(conv, width);
+        Self {
+            d_u: PRODUCTS * groups * quads,
+            d_y_half: POINTS * spacing(conv.out_channels * block * winograd.side),
+            d_m: POINTS * spacing(conv.out_channels * block),
+            turned: block * (width / QUAD) * groups,
+            d_v: POINTS * spacing(conv.in_channels * block),
+            d_x_half: POINTS * spacing(conv.in_channels * block * POINTS),
+        }
+    }
+}
+
+/// How many vectors of `width` lanes the pass needs for a while.
+pub(super) fn scratch_len(winograd: &Winograd, width: usize) -> usize {
+    let lengths = Lengths::of(winograd, width);
+    lengths.d_u + lengths.d_y_half + lengths.d_m + lengths.turned + lengths.d_v + lengths.d_x_half
+}
+
+kernel! {
+    /// The gradients by weight and input; the bias's is that of whoever added it.
+    ///
+    /// - `u`: (64, C, O), from [`super::transform_weight`]
+    /// - `v`: (blocks, 64, C, block) vectors, from the forward pass
+    /// - `d_y`: gives the gradients by the outputs, by two rows and two columns
+    /// - `d_x`: (C, H, W) vectors, written; `None` for a network's first layer, whose input needs none
+    /// - `scratch`: [`Winograd::scratch_len`] vectors
+    /// - `d_weight`: (O, C, r, r), added to: the sum over all lanes
+    pub fn backward[Y: Gradients<T>](
+        winograd: &Winograd,
+        u: &[f32],
+        v: &[T::Vector],
+        d_y: &Y,
+        d_x: Option<&mut [T::Vector]>,
+        scratch: &mut [T::Vector],
+        d_weight: &mut [f32],
+    ) = backward_kernel;
+}
+
+#[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "the tensors of the formula")]
+fn backward_kernel<T: Lanes>(
+    t: T,
+    winograd: &Winograd,
+    u: &[f32],
+    v: &[T::Vector],
+    d_y: &impl Gradients<T>,
+    mut d_x: Option<&mut [T::Vector]>,
+    scratch: &mut [T::Vector],
+    d_weight: &mut [f32],
+) {
+    let conv = &winograd.conv;
+    let lengths = Lengths::of(winograd, T::WIDTH);
+    let (d_u, scratch) = scratch.split_at_mut(lengths.d_u);
+    let (d_y_half, scratch) = scratch.split_at_mut(lengths.d_y_half);
+    let (d_m, scratch) = scratch.split_at_mut(lengths.d_m);
+    let (turned, scratch) = scratch.split_at_mut(lengths.turned);
+    let (d_v, scratch) = scratch.split_at_mut(lengths.d_v);
+    let d_x_half = &mut scratch[..lengths.d_x_half];
+
+    let [groups, quads] = gradient_groups(conv, T::WIDTH);
+    let v_apart = spacing(conv.in_channels * winograd.block);
+    let d_m_apart = spacing(conv.out_channels * winograd.block);
+    for (block, v) in v.chunks_exact(v.len() / winograd.blocks()).enumerate() {
+        match winograd.side {
+            4 => columns::<T, 4>(t, winograd, block, d_y, d_y_half),
+            _ => columns::<T, 6>(t, winograd, block, d_y, d_y_half),
+        }
+        for i in 0..POINTS {
+            let d_y_half = &d_y_half[i * (lengths.d_y_half / POINTS)..];
+            match winograd.side {
+                4 => rows::<T, 4>(t, winograd, block, d_y_half, d_m),
+                _ => rows::<T, 6>(t, winograd, block, d_y_half, d_m),
+            }
+            for j in 0..POINTS {
+                let f = i * POINTS + j;
+                let (d_m, v) = (&d_m[j * d_m_apart..], &v[f * v_apart..]);
+                let d_u = &mut d_u[f * groups * quads..][..groups * quads];
+                weight_gradients(t, winograd, block, d_m, v, turned, d_u);
+                if d_x.is_some() {
+                    let u = &u[f * conv.in_channels * conv.out_channels..];
+                    input_gradients(t, winograd, block, u, d_m, &mut d_v[j * v_apart..]);
+                }
+            }
+            if d_x.is_some() {
+                let d_x_half = &mut d_x_half[i * (lengths.d_x_half / POINTS)..];
+                for c in 0..conv.in_channels {
+                    for k in 0..winograd.tiles_of(block).len() {
+                        let place = c * winograd.block + k;
+                        let pixels = input_transposed(t, eight(d_v, place, v_apart));
+                        d_x_half[place * POINTS..][..POINTS].copy_from_slice(&pixels);
+                    }
+                }
+            }
+        }
+        if let Some(d_x) = &mut d_x {
+            add_d_x(t, winograd, block, d_x_half, d_x);
+        }
+    }
+    match winograd.side {
+        4 => add_d_weights::<T, 5>(t, conv, d_u, d_weight),
+        _ => add_d_weights::<T, 3>(t, conv, d_u, d_weight),
+    }
+}
+
+/// `A d_y`
+///
+/// - `half`: (8, O, block, m), written; tiles that only fill the block up are 0
+#[inline(always)]
+fn columns<T: Lanes, const M: usize>(
+    t: T,
+    winograd: &Winograd,
+    block: usize,
+    d_y: &impl Gradients<T>,
+    half: &mut [T::Vector],
+) {
+    let (outputs, filled) = (winograd.conv.out_channels, winograd.filled(block));
+    let apart = half.len() / POINTS;
+    for o in 0..outputs {
+        let place = o * winograd.block * M;
+        for (k, [i, j]) in winograd.tiles_of(block).enumerate() {
+            for b in (0..M).step_by(2) {
+                let (mut left, mut right) = ([t.zero(); M], [t.zero(); M]);
+                for a in (0..M).step_by(2) {
+                    let [above, below] = d_y.take(t, o, [i + a, j + b]);
+                    [left[a], right[a]] = above;
+                    [left[a + 1], right[a + 1]] = below;
+                }
+                let place = place + k * M + b;
+                write_eight(output_transposed(t, left), half, place, apart);
+                write_eight(output_transposed(t, right), half, place + 1, apart);
+            }
+        }
+        for row in half.chunks_exact_mut(apart) {
+            row[place..][winograd.tiles_of(block).len() * M..filled * M].fill(t.zero());
+        }
+    }
+}
+
+/// One row of `dM = A d_y A^T`.
+///
+/// - `half`: (O, block, m)
+/// - `d_m`: (8, O, block), written
+#[inline(always)]
+fn rows<T: Lanes, const M: usize>(
+    t: T,
+    winograd: &Winograd,
+    block: usize,
+    half: &[T::Vector],
+    d_m: &mut [T::Vector],
+) {
+    let (outputs, columns) = (winograd.conv.out_channels, winograd.block);
+    for o in 0..outputs {
+        for k in 0..winograd.filled(block) {
+            let place = o * columns + k;
+            let points = output_transposed::<T, M>(t, array(half, place * M));
+            write_eight(points, d_m, place, spacing(outputs * columns));
+        }
+    }
+}
+
+/// `dU[f] += dM[f] . V[f]^T`, summed over the lanes.
+///
+/// A sum over lanes for every weight would take as long as the products. So the gradients are
+/// turned: of a group of outputs, as many as a vector has quads, the same quad of each is put into
+/// one vector. Multiplied by that quad of a channel, repeated, it adds up a weight of each output
+/// in its own quad, and only four lanes are left to be summed.
+///
+/// - `d_m`: (O, block), `v`: (C, block)
+/// - `turned`: (block, quads, groups of outputs), for a while
+/// - `d_u`: (groups of outputs, quads of channels), written by the first block, then added to
+#[inline(always)]
+fn weight_gradients<T: Lanes>(
+    t: T,
+    winograd: &Winograd,
+    block: usize,
+    d_m: &[T::Vector],
+    v: &[T::Vector],
+    turned: &mut [T::Vector],
+    d_u: &mut [T::Vector],
+) {
+    let (inputs, outputs) = (winograd.conv.in_channels, winograd.conv.out_channels);
+    let [groups, quads] = gradient_groups(&winograd.conv, T::WIDTH);
+    let (columns, filled) = (winograd.block, winograd.filled(block));
+    for group in 0..groups {
+        for k in 0..filled {
+            let mut vectors = [t.zero(); MAX_WIDTH / QUAD];
+            for (n, vector) in vectors[..T::QUADS].iter_mut().enumerate() {
+                let o = group * T::QUADS + n;
+                if o < outputs {
+                    *vector = d_m[o * columns + k];
+                }
+            }
+            t.transpose_quads(&mut vectors[..T::QUADS]);
+            for (n, &vector) in vectors[..T::QUADS].iter().enumerate() {
+                turned[(k * T::QUADS + n) * groups + group] = vector;
+            }
+        }
+    }
+    let v = t.numbers(&v[..inputs * columns]); // v: (C, block, quads, 4)
+    for quad in 0..quads {
+        let c = quad * QUAD..inputs.min((quad + 1) * QUAD);
+        with_rows!(c.len(), at most QUAD, of 1 2 3 4, R => {
+            for group in tiles(groups, T::ROWS) {
+                with_rows!(group.len(), T, N => {
+                    let mut tile = [[t.zero(); N]; R];
+                    for k in 0..filled * T::QUADS {
+                        let right: [_; N] = array(turned, k * groups + group.start);
+                        for (r, tile) in tile.iter_mut().enumerate() {
+                            let place = (c.start + r) * columns * T::WIDTH + k * QUAD;
+                            let left = t.repeat(&v[place..]);
+                            for (sum, right) in tile.iter_mut().zip(right) {
+                                *sum = t.fma(left, right, *sum);
+                            }
+                        }
+                    }
+                    for n in 0..N {
+                        let mut channels = [t.zero(); QUAD];
+                        for (channel, tile) in channels.iter_mut().zip(&tile) {
+                            *channel = tile[n];
+                        }
+                        let sums = t.quad_sums(channels);
+                        let d_u = &mut d_u[(group.start + n) * quads + quad];
+                        *d_u = if block == 0 { sums } else { t.add(*d_u, sums) };
+                    }
+                });
+            }
+        });
+    }
+}
+
+/// `dV[f] = U[f]^T . dM[f]`
+///
+/// - `u`: (C, O), `d_m`: (O, block)
+/// - `d_v`: (C, block), written
+#[inline(always)]
+fn input_gradients<T: Lanes>(
+    t: T,
+    winograd: &Winograd,
+    block: usize,
+    u: &[f32],
+    d_m: &[T::Vector],
+    d_v: &mut [T::Vector],
+) {
+    let (inputs, outputs) = (winograd.conv.in_channels, winograd.conv.out_channels);
+    let (columns, filled) = (winograd.block, winograd.filled(block));
+    for c in tiles(inputs, T::ROWS) {
+        with_rows!(c.len(), T, R => {
+            let u = &u[c.start * outputs..][..R * outputs]; // u: (R, O)
+            for n in (0..filled).step_by(4) {
+                let mut tile = [[t.zero(); 4]; R];
+                let numbers = |o: usize| {
+                    let mut numbers = [0.0; R];
+                    for (r, number) in numbers.iter_mut().enumerate() {
+                        *number = u[r * outputs + o];
+                    }
+                    numbers
+                };
+                add_product(t, outputs, numbers, |o| array(d_m, o * columns + n), &mut tile);
+                for (r, sums) in tile.iter().enumerate() {
+                    d_v[(c.start + r) * columns + n..][..4].copy_from_slice(sums);
+                }
+            }
+        });
+    }
+}
+
+/// `d_x += B (dV B^T)`, the tiles added where they overlap.
+///
+/// - `half`: (8, C, block, 8)
+/// - `d_x`: (C, H, W), written with the first block, then added to
+#[inline(always)]
+fn add_d_x<T: Lanes>(
+    t: T,
+    winograd: &Winograd,
+    block: usize,
+    half: &[T::Vector],
+    d_x: &mut [T::Vector],
+) {
+    let conv = &winograd.conv;
+    let ([height, width], [above, left]) = (conv.input, conv.window.padding);
+    let apart = half.len() / POINTS;
+    for (c, d_x) in d_x.chunks_exact_mut(height * width).enumerate() {
+        if block == 0 {
+            d_x.fill(t.zero());
+        }
+        for (k, [i, j]) in winograd.tiles_of(block).enumerate() {
+            let inside =
+                i >= above && j >= left && i + 8 <= height + above && j + 8 <= width + left;
+            for b in 0..POINTS {
+                let first = (c * winograd.block + k) * POINTS + b;
+                let pixels = input_transposed(t, eight(half, first, apart));
+                if inside {
+                    let first = (i - above) * width + j - left + b;
+                    let mut sums = eight(d_x, first, width);
+                    for (sum, pixel) in sums.iter_mut().zip(pixels) {
+                        *sum = t.add(*sum, pixel);
+                    }
+                    write_eight(sums, d_x, first, width);
+                } else {
+                    for (a, pixel) in pixels.into_iter().enumerate() {
+                        let (m, n) = ((i + a).wrapping_sub(above), (j + b).wrapping_sub(left));
+                        if m < height && n < width {
+                            let place = m * width + n;
+                            d_x[place] = t.add(d_x[place], pixel);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! The forward pass, row after row of points: eight of a tile's 64 products are transformed as soon
+//! as they are there, while they are in the cache.
+
+use super::transforms::{input, output};
+use super::{POINTS, PRODUCTS, Winograd, eight, spacing, write_eight};
+use crate::hardware::lanes::tile::{add_product, array};
+use crate::hardware::lanes::{Lanes, kernel, tiles, with_rows};
+use crate::layers::conv2d::lanes::Outputs;
+
+/// Vectors of one row of products: (8, O, block).
+fn products_len(winograd: &Winograd) -> usize {
+    POINTS * spacing(winograd.conv.out_channels * winograd.block)
+}
+
+/// How many vectors the pass needs for a while: one tile; or products, and what they become when
+/// their rows are transformed, (8, O, block, m).
+pub(super) fn scratch_len(winograd: &Winograd) -> usize {
+    let pixels = winograd.conv.out_channels * winograd.block * winograd.side;
+    (products_len(winograd) + POINTS * spacing(pixels)).max(PRODUCTS)
+}
+
+kernel! {
+    /// `y = A^T [ U . (B^T x B) ] A`, without the bias.
+    ///
+    /// - `x`: (C, H, W) vectors
+    /// - `u`: (64, C, O), from [`super::transform_weight`]
+    /// - `v`: (blocks, 64, C, block) vectors, written: what the backward pass needs of `x`
+    /// - `scratch`: [`Winograd::scratch_len`] vectors
+    /// - `y`: takes the outputs, by two rows and two columns
+    pub fn forward[Y: Outputs<T>](
+        winograd: &Winograd,
+        x: &[T::Vector],
+        u: &[f32],
+        v: &mut [T::Vector],
+        scratch: &mut [T::Vector],
+        y: &mut Y,
+    ) = forward_kernel;
+}
+
+#[inline(always)]
+fn forward_kernel<T: Lanes>(
+    t: T,
+    winograd: &Winograd,
+    x: &[T::Vector],
+    u: &[f32],
+    v: &mut [T::Vector],
+    scratch: &mut [T::Vector],
+    y: &mut impl Outputs<T>,
+) {
+    for (block, v) in v.chunks_exact_mut(v.len() / winograd.blocks()).enumerate() {
+        transform_input(t, winograd, block, x, scratch, v);
+        match (winograd.conv.in_channels, winograd.side) {
+            (1, 4) => one_channel::<T, 4>(t, winograd, block, u, v, scratch, y),
+            (1, _) => one_channel::<T, 6>(t, winograd, block, u, v, scratch, y),
+            (_, 4) => channels::<T, 4>(t, winograd, block, u, v, scratch, y),
+            (_, _) => channels::<T, 6>(t, winograd, block, u, v, scratch, y),
+        }
+    }
+}
+
+/// `V = B^T x B`
+///
+/// - `x`: (C, H, W)
+/// - `half`: `B^T x`, (8, 8), for a while
+/// - `v`: (64, C, block), written; tiles that only fill the block up are 0
+#[inline(always)]
+fn transform_input<T: Lanes>(
+    t: T,
+    winograd: &Winograd,
+    block: usize,
+    x: &[T::Vector],
+    half: &mut [T::Vector],
+    v: &mut [T::Vector],
+) {
+    let conv = &winograd.conv;
+    let ([height, width], [above, left]) = (conv.input, conv.window.padding);
+    let columns = winograd.block;
+    let apart = spacing(conv.in_channels * columns);
+    for (c, x) in x.chunks_exact(height * width).enumerate() {
+        for (k, [i, j]) in winograd.tiles_of(block).enumerate() {
+            let inside =
+                i >= above && j >= left && i + 8 <= height + above && j + 8 <= width + left;
+            for b in 0..POINTS {
+                let column = if inside {
+                    eight(x, (i - above) * width + j - left + b, width)
+                } else {
+                    let mut column = [t.zero(); POINTS];
+                    for (a, pixel) in column.iter_mut().enumerate() {
+                        let (m, n) = ((i + a).wrapping_sub(above), (j + b).wrapping_sub(left));
+                        if m < height && n < width {
+                            *pixel = x[m * width + n];
+                        }
+                    }
+                    column
+                };
+                write_eight(input(t, column), half, b, POINTS);
+            }
+            for i in 0..POINTS {
+                let first = i * POINTS * apart + c * columns + k;
+                write_eight(input(t, array(half, i * POINTS)), v, first, apart);
+            }
+        }
+        let empty = winograd.tiles_of(block).len()..winograd.filled(block);
+        if !empty.is_empty() {
+            for v in v.chunks_exact_mut(apart) {
+                v[c * columns..][empty.clone()].fill(t.zero());
+            }
+        }
+    }
+}
+
+/// With one input channel nothing is added up: a product is one multiplication.
+///
+/// - `u`: (64, O), `v`: (64, block)
+/// - `half`: the products of one output with their rows transformed, (block, 8, m), for a while
+#[inline(always)]
+fn one_channel<T: Lanes, const M: usize>(
+    t: T,
+    winograd: &Winograd,
+    block: usize,
+    u: &[f32],
+    v: &[T::Vector],
+    half: &mut [T::Vector],
+    y: &mut impl Outputs<T>,
+) {
+    let (outputs, apart) = (winograd.conv.out_channels, spacing(winograd.block));
+    let tiles = winograd.tiles_of(block).len();
+    for o in 0..outputs {
+        for i in 0..POINTS {
+            let mut weights = [t.zero(); POINTS];
+            for (weight, number) in
+                weights
+                    .iter_mut()
+                    .zip(eight(u, i * POINTS * outputs + o, outputs))
+            {
+                *weight = t.splat(number);
+            }
+            for k in 0..tiles {
+                let mut products = eight(v, i * POINTS * apart + k, apart);
+                for (product, weight) in products.iter_mut().zip(weights) {
+                    *product = t.mul(weight, *product);
+                }
+                half[(k * POINTS + i) * M..][..M].copy_from_slice(&output::<T, M>(t, products));
+            }
+        }
+        for (k, at) in winograd.tiles_of(block).enumerate() {
+            put::<T, M>(t, o, at, &half[k * POINTS * M..], M, y);
+        }
+    }
+}
+
+/// - `u`: (64, C, O), `v`: (64, C, block)
+#[inline(always)]
+fn channels<T: Lanes, const M: usize>(
+    t: T,
+    winograd: &Winograd,
+    block: usize,
+    u: &[f32],
+    v: &[T::Vector],
+    scratch: &mut [T::Vector],
+    y: &mut impl Outputs<T>,
+) {
+    let (inputs, outputs) = (winograd.conv.in_channels, winograd.conv.out_channels);
+    let (columns, filled) = (winograd.block, winograd.filled(block));
+    let v_apart = spacing(inputs * columns);
+    let half_apart = spacing(outputs * columns * M);
+    // half: (8, O, block, m)
+    let (products, half) = scratch.split_at_mut(products_len(winograd));
+    for i in 0..POINTS {
+        let half = &mut half[i * half_apart..][..half_apart];
+        for rows in tiles(outputs, T::ROWS) {
+            with_rows!(rows.len(), T, R => {
+                let apart = spacing(R * columns);
+                for j in 0..POINTS {
+                    let f = i * POINTS + j;
+                    let u = &u[f * inputs * outputs..][..inputs * outputs]; // u: (C, O)
+                    let v = &v[f * v_apart..][..inputs * columns]; // v: (C, block)
+                    let products = &mut products[j * apart..][..R * columns]; // (R, block)
+                    for n in (0..filled).step_by(4) {
+                        let mut sums = [[t.zero(); 4]; R];
+                        let numbers = |c| array(u, c * outputs + rows.start);
+                        let vectors = |c| array(v, c * columns + n);
+                        add_product(t, inputs, numbers, vectors, &mut sums);
+                        for (r, sums) in sums.iter().enumerate() {
+                            products[r * columns + n..][..4].copy_from_slice(sums);
+                        }
+                    }
+                }
+                for r in 0..R {
+                    for k in 0..winograd.tiles_of(block).len() {
+                        let pixels = output::<T, M>(t, eight(products, r * columns + k, apart));
+                        let place = ((rows.start + r) * columns + k) * M;
+                        half[place..][..M].copy_from_slice(&pixels);
+                    }
+                }
+            });
+        }
+    }
+    for o in 0..outputs {
+        for (k, at) in winograd.tiles_of(block).enumerate() {
+            let place = (o * columns + k) * M;
+            put::<T, M>(t, o, at, &half[place..], half_apart, y);
+        }
+    }
+}
+
+/// Transforms the columns of a tile, and hands its outputs over, two rows and two columns at a time.
+///
+/// - `half`: (8, m), the rows `apart` from each other
+#[inline(always)]
+fn put<T: Lanes, const M: usize>(
+    t: T,
+    o: usize,
+    [i, j]: [usize; 2],
+    half: &[T::Vector],
+    apart: usize,
+    y: &mut impl Outputs<T>,
+) {
+    for b in (0..M).step_by(2) {
+        let left = output::<T, M>(t, eight(half, b, apart));
+        let right = output::<T, M>(t, eight(half, b + 1, apart));
+        for a in (0..M).step_by(2) {
+            let pixels = [[left[a], right[a]], [left[a + 1], right[a + 1]]];
+            y.put(t, o, [i + a, j + b], pixels);
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Convolution by Winograd's minimal filtering, with several images in the lanes: for square 3x3
+//! and 5x5 windows that move by one.
+//!
+//! # Where the multiplications go
+//!
+//! A window of `r` slides over 8 pixels and gives `m = 9 - r` outputs, which take `m r`
+//! multiplications. But a correlation is the transpose of a product of polynomials, and a product
+//! of degree 7 is known from its values at 8 points. So 8 multiplications are enough (Toom and
+//! Cook):
+//!
+//! ```text
+//! y = A^T [ (G g) . (B^T x) ]        x: (8)   g: (r)   y: (m)   . is element by element
+//! ```
+//!
+//! In two dimensions every tile of 8 x 8 pixels is transformed along both axes, and gives m x m
+//! outputs with 64 multiplications instead of `(m r)^2`: 400 for a 5x5 window, 324 for a 3x3. Added
+//! up over input channels before `A^T` is applied, the 64 products are 64 small matrix products:
+//!
+//! ```text
+//! U[f] (O, C) = G weight G^T      V[f] (C, tiles) = B^T x B      M[f] = U[f] . V[f]      y = A^T M A
+//! ```
+//!
+//! # The matrices
+//!
+//! The points are 0, 1, -1, 2, -2, 1/2, -1/2 and infinity. With `p_i` the i-th of the seven that
+//! are finite, and `N_i` the product of all `p_i - p_j`:
+//!
+//! - row k of `A^T`, for k below m, is `p_i^k`, and 1 at infinity for the last k alone: a
+//!   polynomial's coefficient `k` at the point.
+//! - column j of `G` is `p_i^j / N_i`, and 1 at infinity for the last j alone.
+//! - row i of `B^T` has the coefficients of the product of all `(z - p_j)` but the i-th, the last
+//!   row those of all seven: `z^7 - 5.25 z^5 + 5.25 z^3 - z`.
+//!
+//! `N` is 1, -4.5, -4.5, 90, 90, 45/32, 45/32 when the first row changes its sign. `B^T` does not
+//! depend on r: both windows share it. Points in pairs of opposite signs share their even and
+//! their odd powers, which is how `B^T` needs 26 operations for 8 numbers.
+//!
+//! # Backward
+//!
+//! Every step is linear, so its gradient is its transpose, in the opposite order:
+//!
+//! ```text
+//! dM = A d_y A^T     dU[f] = dM[f] . V[f]^T     d_weight = G^T dU G
+//!                    dV[f] = U[f]^T . dM[f]     d_x      = B dV B^T, tiles added where they overlap
+//! ```
+//!
+//! Source: Winograd, *Arithmetic Complexity of Computations*, 1980; Lavin and Gray, *Fast Algorithms
+//! for Convolutional Neural Networks*, CVPR 2016. The matrices were derived as above.
+
+mod backward;
+mod forward;
+mod transforms;
+mod weight;
+
+use super::Conv2d;
+pub use backward::backward;
+pub use forward::forward;
+pub use weight::transform_weight;
+
+/// Pixels of a tile, along an axis: as many as there are points.
+const POINTS: usize = 8;
+
+/// Products of a tile.
+const PRODUCTS: usize = POINTS * POINTS;
+
+/// How much of a core's cache the transformed tiles of a block may take.
+const BLOCK_BYTES: usize = 512 * 1024;
+
+/// The sizes of one convolution, cut into tiles.
+#[derive(Clone, Copy, Debug)]
+pub struct Winograd {
+    conv: Conv2d,
+    /// Outputs of a tile, along an axis: 4 for a 5x5 window, 6 for a 3x3.
+    side: usize,
+    /// Tiles down and across.
+    tiles: [usize; 2],
+    /// Tiles that are transformed together: a multiple of four.
+    block: usize,
+}
+
+impl Winograd {
+    /// Cuts `conv` into tiles for vectors of `width`, or `None` if its window is not one of those.
+    pub fn new(conv: &Conv2d, width: usize) -> Option<Self> {
+        let side = match (conv.window.kernel, conv.window.stride) {
+            ([3, 3], [1, 1]) => 6,
+            ([5, 5], [1, 1]) => 4,
+            _ => return None,
+        };
+        let tiles = conv.output.map(|length| length.div_ceil(side));
+        let channels = conv.in_channels + conv.out_channels;
+        let tile_bytes = channels * PRODUCTS * width * size_of::<f32>();
+        let fitting = match conv.in_channels {
+            // Each output reads all of them again.
+            1 => 4,
+            _ => (BLOCK_BYTES / tile_bytes).clamp(4, 16) / 4 * 4,
+        };
+        let block = fitting.min((tiles[0] * tiles[1]).next_multiple_of(4));
+        Some(Self {
+            conv: *conv,
+            side,
+            tiles,
+            block,
+        })
+    }
+
+    /// Floating-point operations of one example's forward pass: the 64 products, and the
+    /// transforms of all tiles. What is done once for all examples is not counted.
+    pub fn forward_flops(&self) -> u64 {
+        let more = self.side as u64 - 1;
+        self.products_flops() + self.input_flops(38) + self.output_flops(10 + 4 * more)
+    }
+
+    /// The same of the backward pass, with the gradient by the input or without.
+    pub fn backward_flops(&self, d_x_wanted: bool) -> u64 {
+        let more = self.side as u64 - 2;
+        let d_weight = self.products_flops() + self.output_flops(12 + 6 * more);
+        match d_x_wanted {
+            true => d_weight + self.products_flops() + self.input_flops(39),
+            false => d_weight,
+        }
+    }
+
+    fn products_flops(&self) -> u64 {
+        let tiles = (self.tiles[0] * self.tiles[1]) as u64;
+        2 * PRODUCTS as u64 * tiles * (self.conv.in_channels * self.conv.out_channels) as u64
+    }
+
+    /// Those of a transform of 8 columns and 8 rows of every input, each of `once`.
+    fn input_flops(&self, once: u64) -> u64 {
+        let tiles = (self.tiles[0] * self.tiles[1] * self.conv.in_channels) as u64;
+        2 * POINTS as u64 * once * tiles
+    }
+
+    /// Those of a transform of 8 columns of every output, and of as many rows as a tile has
+    /// outputs, each of `once`.
+    fn output_flops(&self, once: u64) -> u64 {
+        let tiles = (self.tiles[0] * self.tiles[1] * self.conv.out_channels) as u64;
+        (POINTS + self.side) as u64 * once * tiles
+    }
+
+    /// How many numbers the transformed weight has: (64, C, O).
+    pub fn weight_len(&self) -> usize {
+        PRODUCTS * self.conv.in_channels * self.conv.out_channels
+    }
+
+    /// How many vectors the transformed input has: (blocks, 64, C, block), each of the 64 an
+    /// odd number of vectors from the next.
+    pub fn input_len(&self) -> usize {
+        self.blocks() * PRODUCTS * spacing(self.conv.in_channels * self.block)
+    }
+
+    /// How many vectors of `width` lanes a pass needs for a while.
+    pub fn scratch_len(&self, width: usize) -> usize {
+        forward::scratch_len(self).max(backward::scratch_len(self, width))
+    }
+
+    /// Blocks of tiles.
+    fn blocks(&self) -> usize {
+        (self.tiles[0] * self.tiles[1]).div_ceil(self.block)
+    }
+
+    /// The tiles of a block, by their first output pixel.
+    #[inline(always)]
+    fn tiles_of(&self, block: usize) -> impl ExactSizeIterator<Item = [usize; 2]> {
+        let (count, across, side) = (self.tiles[0] * self.tiles[1], self.tiles[1], self.side);
+        let first = block * self.block;
+        (first..count.min(first + self.block))
+            .map(move |tile| [tile / across * side, tile % across * side])
+    }
+
+    /// How many tiles of a block are computed: a multiple of four, those that are none being 0.
+    #[inline(always)]
+    fn filled(&self, block: usize) -> usize {
+        self.tiles_of(block).len().next_multiple_of(4)
+    }
+}
+
+/// How far apart rows of `len` vectors stand that are read together: an odd number, for at a power
+/// of two they would all fall into the same few places of the cache.
+#[inline(always)]
+fn spacing(len: usize) -> usize {
+    len | 1
+}
+
+/// The eight vectors from `first` on that are equally far apart.
+#[inline(always)]
+fn eight<V: Copy>(from: &[V], first: usize, apart: usize) -> [V; POINTS] {
+    assert!(first + (POINTS - 1) * apart < from.len());
+    let mut vectors = [from[first]; POINTS];
+    for (k, vector) in vectors.iter_mut().enumerate() {
+        // SAFETY: the last of the eight was found to be there.
+        *vector = unsafe { *from.get_unchecked(first + k * apart) };
+    }
+    vectors
+}
+
+/// Writes eight vectors to where [`eight`] reads them.
+#[inline(always)]
+fn write_eight<V: Copy>(vectors: [V; POINTS], to: &mut [V], first: usize, apart: usize) {
+    assert!(first + (POINTS - 1) * apart < to.len());
+    for (k, vector) in vectors.into_iter().enumerate() {
+        // SAFETY: the last of the eight was found to be there.
+        unsafe { *to.get_unchecked_mut(first + k * apart) = vector };
+    }
+}

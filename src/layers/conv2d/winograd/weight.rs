@@ -1,0 +1,113 @@
+//! The weight's transform, and what leads its gradient back.
+
+use super::transforms::{weight, weight_transposed};
+use super::{POINTS, Winograd};
+use crate::hardware::lanes::{Lanes, QUAD, kernel};
+use crate::layers::conv2d::Conv2d;
+
+kernel! {
+    /// `U = G weight G^T`, neighbouring outputs in the lanes.
+    ///
+    /// - `weight`: (O, C, r, r)
+    /// - `u`: (64, C, O), written
+    pub fn transform_weight(
+        winograd: &Winograd,
+        weight: &[f32],
+        u: &mut [f32],
+    ) = transform_weight_kernel;
+}
+
+#[inline(always)]
+fn transform_weight_kernel<T: Lanes>(t: T, winograd: &Winograd, weight: &[f32], u: &mut [f32]) {
+    match winograd.side {
+        4 => weights::<T, 5>(t, &winograd.conv, weight, u),
+        _ => weights::<T, 3>(t, &winograd.conv, weight, u),
+    }
+}
+
+#[inline(always)]
+fn weights<T: Lanes, const R: usize>(t: T, conv: &Conv2d, weights: &[f32], u: &mut [f32]) {
+    let (inputs, outputs) = (conv.in_channels, conv.out_channels);
+    let filters = inputs * outputs;
+    for first in (0..filters).step_by(T::WIDTH) {
+        let count = T::WIDTH.min(filters - first);
+        let mut taps = [[t.zero(); R]; R];
+        let numbers = t.numbers_mut(taps.as_flattened_mut()); // numbers: (r r, n)
+        for lane in 0..count {
+            let (c, o) = ((first + lane) / outputs, (first + lane) % outputs);
+            let filter = &weights[(o * inputs + c) * R * R..][..R * R];
+            for (numbers, &tap) in numbers.chunks_exact_mut(T::WIDTH).zip(filter) {
+                numbers[lane] = tap;
+            }
+        }
+        // half: G weight, (8, r)
+        let mut half = [[t.zero(); R]; POINTS];
+        for v in 0..R {
+            let mut column = [t.zero(); R];
+            for (column, taps) in column.iter_mut().zip(&taps) {
+                *column = taps[v];
+            }
+            for (half, point) in half.iter_mut().zip(weight(t, column)) {
+                half[v] = point;
+            }
+        }
+        for (i, &half) in half.iter().enumerate() {
+            for (j, vector) in weight(t, half).into_iter().enumerate() {
+                let u = &mut u[(i * POINTS + j) * filters..][..filters];
+                t.store(vector, &mut u[first..first + count]);
+            }
+        }
+    }
+}
+
+/// Vectors of the transformed weight's gradient for each of the 64: groups of outputs, one in each
+/// quad, by quads of channels.
+pub(super) fn gradient_groups(conv: &Conv2d, width: usize) -> [usize; 2] {
+    [
+        conv.out_channels.div_ceil(width / QUAD),
+        conv.in_channels.div_ceil(QUAD),
+    ]
+}
+
+/// `d_weight += G^T dU G`
+///
+/// - `d_u`: (64, groups of outputs, quads of channels) vectors
+/// - `d_weight`: (O, C, r, r), added to
+#[inline(always)]
+pub(super) fn add_d_weights<T: Lanes, const R: usize>(
+    t: T,
+    conv: &Conv2d,
+    d_u: &[T::Vector],
+    d_weight: &mut [f32],
+) {
+    let (inputs, outputs) = (conv.in_channels, conv.out_channels);
+    let [groups, quads] = gradient_groups(conv, T::WIDTH);
+    for group in 0..groups {
+        for quad in 0..quads {
+            // half: G^T dU, (r, 8)
+            let mut half = [[t.zero(); POINTS]; R];
+            for j in 0..POINTS {
+                let first = (j * groups + group) * quads + quad;
+                let column = super::eight(d_u, first, POINTS * groups * quads);
+                for (half, tap) in half.iter_mut().zip(weight_transposed::<T, R>(t, column)) {
+                    half[j] = tap;
+                }
+            }
+            let mut taps = [[t.zero(); R]; R];
+            for (taps, &half) in taps.iter_mut().zip(&half) {
+                *taps = weight_transposed(t, half);
+            }
+            let taps = t.numbers(taps.as_flattened()); // taps: (r r, n)
+            for lane in 0..T::WIDTH {
+                let o = group * T::QUADS + lane / QUAD;
+                let c = quad * QUAD + lane % QUAD;
+                if o < outputs && c < inputs {
+                    let filter = &mut d_weight[(o * inputs + c) * R * R..][..R * R];
+                    for (d_weight, taps) in filter.iter_mut().zip(taps.chunks_exact(T::WIDTH)) {
+                        *d_weight += taps[lane];
+                    }
+                }
+            }
+        }
+    }
+}
