@@ -14,7 +14,7 @@
 //! more, whose products share those, it is not.
 
 use super::lanes::Winner;
-use crate::hardware::lanes::{Lanes, kernel};
+use crate::hardware::lanes::{Lanes, kernel, tiles, with_rows};
 use crate::layers::conv2d::Conv2d;
 use crate::layers::conv2d::lanes::{frame_len, pad, padded};
 
@@ -72,66 +72,93 @@ fn backward_weight_kernel<T: Lanes>(
         &*frame
     };
     let (width, [r, _]) = (padded(conv)[1], conv.window.kernel);
-    let windows = pooled[0] * pooled[1];
-    for (o, d_weight) in d_weight.chunks_exact_mut(r * r).enumerate() {
-        let (winners, d_y) = (&winners[o * windows..], &d_y[o * windows..]);
-        let (winners, d_y) = (&winners[..windows], &d_y[..windows]);
-        // As many rows of taps at once as there are registers for.
-        match (r, T::ROWS) {
-            (3, _) => rows::<T, 3, 3>(t, x, width, winners, d_y, pooled, 0, d_weight),
-            (_, 5) => {
-                let (upper, lower) = d_weight.split_at_mut(3 * r);
-                rows::<T, 3, 5>(t, x, width, winners, d_y, pooled, 0, upper);
-                rows::<T, 2, 5>(t, x, width, winners, d_y, pooled, 3, lower);
-            }
-            _ => {
-                for (u, d_weight) in d_weight.chunks_exact_mut(5).enumerate() {
-                    rows::<T, 1, 5>(t, x, width, winners, d_y, pooled, u, d_weight);
+    // As many channels at once, which share the pixels that are read, as there are registers for.
+    let most = if T::ROWS == 5 { 4 } else { 2 };
+    for channels in tiles(conv.out_channels, most) {
+        with_rows!(channels.len(), at most 4, of 1 2 3 4, N => {
+            let windows = Windows::<T, N>::of(winners, d_y, pooled, channels.start);
+            let d_weight = &mut d_weight[channels.start * r * r..][..N * r * r];
+            for u in 0..r {
+                let x = &x[u * width..];
+                match r {
+                    3 => row::<T, 3, 4, N>(t, x, width, &windows, &mut d_weight[u * r..]),
+                    _ => row::<T, 5, 6, N>(t, x, width, &windows, &mut d_weight[u * r..]),
                 }
             }
-        }
+        });
     }
 }
 
-/// `U` rows of `R` taps of one filter, from row `first` on.
+/// The windows of `N` output channels.
+struct Windows<'a, T: Lanes, const N: usize> {
+    /// ph, pw.
+    size: [usize; 2],
+    /// (ph, pw) each.
+    winners: [&'a [Winner]; N],
+    /// (ph, pw) each.
+    d_y: [&'a [T::Vector]; N],
+}
+
+impl<'a, T: Lanes, const N: usize> Windows<'a, T, N> {
+    /// Those of the channels from `first` on.
+    #[inline(always)]
+    fn of(winners: &'a [Winner], d_y: &'a [T::Vector], size: [usize; 2], first: usize) -> Self {
+        let count = size[0] * size[1];
+        let mut windows = Self {
+            size,
+            winners: [&[]; N],
+            d_y: [&[]; N],
+        };
+        for n in 0..N {
+            windows.winners[n] = &winners[(first + n) * count..][..count];
+            windows.d_y[n] = &d_y[(first + n) * count..][..count];
+        }
+        windows
+    }
+}
+
+/// One row of `R` taps of every channel's filter. The winners of a window reach over `C` columns, one
+/// more than `R`.
 ///
-/// - `x`: (H, W) of the padded input, W being `width`
-/// - `winners`, `d_y`: (ph, pw)
-/// - `d_weight`: (U, R), added to
+/// - `x`: (H, W) of the padded input from the taps' row on, W being `width`
+/// - `d_weight`: the row in each of N filters (R, R), added to
 #[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "the tensors of the formula")]
-fn rows<T: Lanes, const U: usize, const R: usize>(
+fn row<T: Lanes, const R: usize, const C: usize, const N: usize>(
     t: T,
     x: &[T::Vector],
     width: usize,
-    winners: &[Winner],
-    d_y: &[T::Vector],
-    pooled: [usize; 2],
-    first: usize,
+    windows: &Windows<T, N>,
     d_weight: &mut [f32],
 ) {
-    let mut sums = [[t.zero(); R]; U];
-    for i in 0..pooled[0] {
-        let x = &x[(2 * i + first) * width..][..(U + 1) * width]; // x: (U + 1, W)
-        let windows = i * pooled[1]..(i + 1) * pooled[1];
-        let row = winners[windows.clone()].iter().zip(&d_y[windows]);
-        for (j, (winner, &d_y)) in row.enumerate() {
-            let (right, down) = (t.mask(winner.right), t.mask(winner.down));
-            // Column after column, so that every pixel is read once.
-            let mut before = [t.zero(); U];
-            for v in 0..=R {
-                let mut above = x[2 * j + v];
-                for u in 0..U {
-                    let below = x[(u + 1) * width + 2 * j + v];
-                    let pixel = t.select(down, below, above);
-                    if v > 0 {
-                        let pixel = t.select(right, pixel, before[u]);
-                        sums[u][v - 1] = t.fma(d_y, pixel, sums[u][v - 1]);
-                    }
-                    (before[u], above) = (pixel, below);
+    let [height, across] = windows.size;
+    let mut sums = [[t.zero(); R]; N];
+    for i in 0..height {
+        for j in 0..across {
+            let above = columns::<_, C>(x, 2 * i * width + 2 * j);
+            let below = columns::<_, C>(x, (2 * i + 1) * width + 2 * j);
+            let window = i * across + j;
+            for n in 0..N {
+                let winner = windows.winners[n][window];
+                let (right, down) = (t.mask(winner.right), t.mask(winner.down));
+                let d_y = windows.d_y[n][window];
+                let mut pixels = [t.zero(); C];
+                for v in 0..C {
+                    pixels[v] = t.select(down, below[v], above[v]);
+                }
+                for v in 0..R {
+                    let pixel = t.select(right, pixels[v + 1], pixels[v]);
+                    sums[n][v] = t.fma(d_y, pixel, sums[n][v]);
                 }
             }
         }
     }
-    t.add_sums(sums.as_flattened(), d_weight);
+    for (sums, d_weight) in sums.iter().zip(d_weight.chunks_mut(R * R)) {
+        t.add_sums(sums, &mut d_weight[..R]);
+    }
+}
+
+/// `C` neighbours from `first` on.
+#[inline(always)]
+fn columns<V, const C: usize>(x: &[V], first: usize) -> &[V; C] {
+    x[first..first + C].try_into().expect("C elements")
 }
