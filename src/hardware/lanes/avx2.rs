@@ -115,6 +115,19 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
+    fn unzip(self, a: __m256, b: __m256) -> [__m256; 2] {
+        avx2!({
+            // The halves: a0 a1 a2 a3 b0 b1 b2 b3, a4 a5 a6 a7 b4 b5 b6 b7.
+            let low = _mm256_permute2f128_ps::<0x20>(a, b);
+            let high = _mm256_permute2f128_ps::<0x31>(a, b);
+            [
+                _mm256_shuffle_ps::<0b10_00_10_00>(low, high),
+                _mm256_shuffle_ps::<0b11_01_11_01>(low, high),
+            ]
+        })
+    }
+
+    #[inline(always)]
     fn sums(self, v: &[__m256]) -> __m256 {
         let v: &[__m256; 8] = v.try_into().expect("WIDTH vectors");
         #[target_feature(enable = "avx2,fma")]

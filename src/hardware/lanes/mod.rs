@@ -97,6 +97,10 @@ pub trait Lanes: Copy + Send + Sync + 'static {
     /// The mask of such bits.
     fn mask(self, bits: u16) -> Self::Mask;
 
+    /// The even lanes of `a` and then of `b`, and their odd lanes: what stood side by side stands in
+    /// the same lane of the two.
+    fn unzip(self, a: Self::Vector, b: Self::Vector) -> [Self::Vector; 2];
+
     /// The sum over the lanes of each of `WIDTH` vectors: lane `k` is that of `vectors[k]`.
     fn sums(self, vectors: &[Self::Vector]) -> Self::Vector;
 
@@ -145,8 +149,11 @@ pub trait Lanes: Copy + Send + Sync + 'static {
     fn store(self, vector: Self::Vector, to: &mut [f32]) {
         let vector = [vector];
         let numbers = self.numbers(&vector);
-        let count = to.len().min(Self::WIDTH);
-        to[..count].copy_from_slice(&numbers[..count]);
+        // A copy of a known length is one instruction.
+        match to.get_mut(..Self::WIDTH) {
+            Some(to) => to.copy_from_slice(numbers),
+            None => to.copy_from_slice(&numbers[..to.len()]),
+        }
     }
 
     /// The numbers of `from`, which may be fewer than there are lanes: the rest are 0.

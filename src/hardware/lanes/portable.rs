@@ -100,6 +100,15 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
+    fn unzip(self, a: Eight, b: Eight) -> [Eight; 2] {
+        let [a, b] = [a.0, b.0];
+        [
+            Eight([a[0], a[2], a[4], a[6], b[0], b[2], b[4], b[6]]),
+            Eight([a[1], a[3], a[5], a[7], b[1], b[3], b[5], b[7]]),
+        ]
+    }
+
+    #[inline(always)]
     fn sums(self, vectors: &[Eight]) -> Eight {
         let vectors: &[Eight; 8] = vectors.try_into().expect("WIDTH vectors");
         each(|k| {

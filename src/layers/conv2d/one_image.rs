@@ -1,59 +1,280 @@
-//! Direct convolution of one image, with its output channels in the lanes: for any kernel, stride
-//! and padding.
+//! Convolution of one image: for any kernel, stride and padding.
 //!
-//! Of a group of one image all lanes but one would stand empty. So the weight is laid out, once
-//! for many images, with the same tap of neighbouring filters side by side, and what is broadcast
-//! is the image's numbers. The layout is `(H, W, C)`, a pixel's channels filling as many vectors as
-//! they need.
+//! Of a group of one image all lanes but one would stand empty, so neighbouring outputs stand in
+//! the lanes. The output's rows are cut into **bands** of m rows. Row r of all bands stands side by
+//! side, column after column and band after band without gaps, so that only the last vector may
+//! not be full however short a row is. Each of such rows, of all output channels, is a product of
+//! matrices, in which a weight is broadcast:
+//!
+//! ```text
+//! M[f] (O, bands ow) = U[f] (O, K) . cols[f] (K, bands ow)
+//! ```
+//!
+//! **Directly** a product is a row of the bands, f = r, and `U` the weight as it is, K = C kh kw:
+//!
+//! ```text
+//! cols[r][(c, u, v), (b, j)] = x[c, (m b + r) s + u - p, j s + v - p]      y[o, m b + r, j] = M[r][o, (b, j)]
+//! ```
+//!
+//! **By Winograd's filtering**, down the columns alone, 8 products give the m rows of a band, with
+//! K = C kw: 8 multiplications a band, column and tap `v` instead of m kh, which is 20 for 5 rows of
+//! taps and 18 for 3. See [`super::winograd`] for the matrices.
+//!
+//! ```text
+//! U[., o, (c, v)] = G weight[o, c, ., v]      cols[., (c, v), (b, j)] = B^T x[c, m b + . - p, j + v - p]
+//! y[o, m b + ., j] = A^T M[., o, (b, j)]
+//! ```
+//!
+//! Along the columns alone, a transform never crosses lanes. Along both axes there would be fewer
+//! multiplications, but what one image has of them is too little to fill the lanes.
+//!
+//! Pooling by 2x2 behind ReLU is done as the products come: m is even then, and the two rows of a
+//! window stand in the same lane.
 
 use super::Conv2d;
-use super::lanes::padded;
+use super::winograd::{self, POINTS};
 use crate::hardware::lanes::tile::{add_product, array};
 use crate::hardware::lanes::{Lanes, kernel, tiles, with_rows};
+use crate::layers::conv2d_relu_max_pool2d;
+use crate::layers::max_pool2d::MaxPool2d;
 
-/// Vectors of output channels that a tile has.
-const CHANNELS: usize = 2;
+/// The most vectors of a tile, on any path.
+const TILE: usize = 20;
 
-/// How many pixels a tile of so many vectors of output channels has: enough that no multiply-add
-/// waits for the one before, and no more than there are registers.
-#[inline(always)]
-fn most_pixels<T: Lanes>(channels: usize) -> usize {
-    match channels {
-        1 => 2 * T::ROWS + 2,
-        _ => T::ROWS + 3,
+/// How one convolution is cut into bands.
+#[derive(Clone, Copy, Debug)]
+pub struct Bands {
+    conv: Conv2d,
+    /// Whether Winograd's filtering gives a band's rows.
+    winograd: bool,
+    /// Whether ReLU and pooling follow.
+    pooled: bool,
+    /// Rows of a band: m.
+    side: usize,
+    /// How many there are.
+    count: usize,
+    /// Outputs of a row that are computed: all, or all that are pooled.
+    columns: usize,
+}
+
+/// How many numbers or vectors each buffer has.
+struct Sizes {
+    /// Numbers.
+    u: usize,
+    frame: usize,
+    transformed: usize,
+    /// Vectors.
+    cols: usize,
+    products: usize,
+    rows: usize,
+}
+
+impl Bands {
+    /// Cuts `conv`, by Winograd's filtering if that is allowed, possible and faster. Where `pool` is
+    /// given, it and ReLU follow; it must be one that [`conv2d_relu_max_pool2d::fits`].
+    pub fn new(conv: &Conv2d, pool: Option<&MaxPool2d>, winograd_allowed: bool) -> Self {
+        assert!(pool.is_none_or(conv2d_relu_max_pool2d::fits), "2x2 windows");
+        let pooled = pool.is_some();
+        let [rows, columns] = match pool {
+            Some(pool) => pool.output.map(|windows| 2 * windows),
+            None => conv.output,
+        };
+        let taps = conv.window.kernel[0];
+        let side = match (taps, conv.window.stride) {
+            (5, [1, _]) => Some(4),
+            (3, [1, _]) => Some(6),
+            _ => None,
+        };
+        // Fewer multiplications, where the last band is not nearly empty.
+        let winograd = side.filter(|side| {
+            winograd_allowed && POINTS * rows.div_ceil(*side) < taps * rows
+        });
+        let side = winograd.unwrap_or(if pooled { 2 } else { 1 });
+        Self {
+            conv: *conv,
+            winograd: winograd.is_some(),
+            pooled,
+            side,
+            count: rows.div_ceil(side),
+            columns,
+        }
+    }
+
+    /// Floating-point operations of one image's forward pass: those of the products and the
+    /// transforms.
+    pub fn flops(&self) -> u64 {
+        let products = 2 * self.conv.out_channels * self.depth() * self.products() * self.places();
+        let [_, _, width] = self.frame();
+        let transforms = match self.winograd {
+            true => {
+                let output = 10 + 4 * (self.side - 1);
+                38 * self.conv.in_channels * self.count * width
+                    + output * self.conv.out_channels * self.places()
+            }
+            false => 0,
+        };
+        (products + transforms) as u64
+    }
+
+    /// How many products of matrices there are.
+    fn products(&self) -> usize {
+        if self.winograd { POINTS } else { self.side }
+    }
+
+    /// K.
+    fn depth(&self) -> usize {
+        match self.winograd {
+            true => self.conv.in_channels * self.conv.window.kernel[1],
+            false => self.conv.fan_in(),
+        }
+    }
+
+    /// Outputs of one row of all bands.
+    fn places(&self) -> usize {
+        self.count * self.columns
+    }
+
+    /// Rows of a band that are written: a pooled one for two.
+    fn written(&self) -> usize {
+        if self.pooled { self.side / 2 } else { self.side }
+    }
+
+    /// Vectors of one written row of all bands.
+    fn row_vectors(&self, width: usize) -> usize {
+        let vectors = self.places().div_ceil(width);
+        if self.pooled { vectors.div_ceil(2) } else { vectors }
+    }
+
+    /// The most output channels of a tile: as many sums as there are registers for.
+    #[inline(always)]
+    fn channels_of_tile<T: Lanes>(&self) -> usize {
+        match self.places() <= T::WIDTH {
+            true => 4 * T::ROWS,
+            false => 2 * T::ROWS,
+        }
+    }
+
+    /// Into how many parts a row of the frame is cut: columns as far apart as windows stand side by
+    /// side.
+    fn phases(&self) -> usize {
+        self.conv.window.stride[1].min(self.conv.window.kernel[1])
+    }
+
+    /// The padded input: C, rows, and phases times columns of each.
+    fn frame(&self) -> [usize; 3] {
+        let ([height, width], [down, across]) = (self.conv.window.kernel, self.conv.window.stride);
+        let rows = (self.count * self.side - 1) * down + height;
+        let columns = ((self.columns - 1) * across + width - 1) / across + 1;
+        [self.conv.in_channels, rows, self.phases() * columns]
+    }
+
+    /// Where in a row of the frame column `n` of the padded input stands, if it does.
+    #[inline(always)]
+    fn column(&self, n: usize) -> Option<usize> {
+        let across = self.conv.window.stride[1];
+        let ([_, _, width], phases) = (self.frame(), self.phases());
+        let (phase, column) = (n % across, n / across);
+        (phase < phases && column < width / phases).then_some(phase * (width / phases) + column)
+    }
+
+    /// For vectors of so many lanes.
+    fn sizes(&self, width: usize) -> Sizes {
+        let [channels, rows, across] = self.frame();
+        let (outputs, products) = (self.conv.out_channels, self.products());
+        let vectors = self.places().div_ceil(width);
+        let [filters, transformed] = match self.winograd {
+            true => [POINTS, POINTS * (channels * self.count * across + width)],
+            false => [1, 0],
+        };
+        Sizes {
+            u: filters * outputs * self.depth(),
+            frame: channels * rows * across + width,
+            transformed,
+            cols: products * self.depth() * vectors + 1,
+            products: products * TILE,
+            rows: outputs * self.written() * self.row_vectors(width) + 1,
+        }
+    }
+
+    /// How many bytes a [`Convolution`] has.
+    pub fn bytes(&self, width: usize) -> u64 {
+        let sizes = self.sizes(width);
+        let numbers = sizes.u + self.conv.out_channels + sizes.frame + sizes.transformed;
+        let vectors = sizes.cols + sizes.products + sizes.rows;
+        4 * (numbers + width * vectors) as u64
     }
 }
 
-/// How many vectors the filters have: (O vectors, kh, kw, C).
-pub fn filters_len(conv: &Conv2d, width: usize) -> usize {
-    conv.out_channels.div_ceil(width) * conv.fan_in()
+/// The weights of a convolution, laid out, and its buffers.
+#[derive(Debug)]
+pub struct Convolution<T: Lanes> {
+    bands: Bands,
+    /// For each product, or once for all where they have the same, and for each tile of output
+    /// channels: (K, O of the tile).
+    u: Vec<f32>,
+    /// (O)
+    bias: Vec<f32>,
+    /// The padded input: [`Bands::frame`], 0 around the image for good, and room behind.
+    frame: Vec<f32>,
+    /// B^T x: (8, C, bands, columns of the frame), with room behind each of the 8; none where it is
+    /// direct.
+    transformed: Vec<f32>,
+    /// (products, K, places), and room behind.
+    cols: Vec<T::Vector>,
+    /// Of one tile: (products, O of the tile, one or two vectors of places).
+    products: Vec<T::Vector>,
+    /// The outputs, pooled if they are: (O, written rows of a band, places), and room behind.
+    rows: Vec<T::Vector>,
 }
 
-/// How many numbers the padded input has: (H + 2 p, W + 2 p, C), and room for what is written
-/// behind the last pixel.
-pub fn frame_len(conv: &Conv2d, width: usize) -> usize {
-    let [height, across] = padded(conv);
-    height * across * conv.in_channels + width
+impl<T: Lanes> Convolution<T> {
+    /// - `weight`: (O, C, kh, kw)
+    /// - `bias`: (O)
+    pub fn new(t: T, bands: Bands, weight: &[f32], bias: &[f32]) -> Self {
+        let sizes = bands.sizes(T::WIDTH);
+        let mut u = vec![0.0; sizes.u];
+        lay_out(t, &bands, weight, &mut u);
+        Self {
+            bands,
+            u,
+            bias: bias.to_vec(),
+            frame: vec![0.0; sizes.frame],
+            transformed: vec![0.0; sizes.transformed],
+            cols: t.zeros(sizes.cols),
+            products: t.zeros(sizes.products),
+            rows: t.zeros(sizes.rows),
+        }
+    }
 }
 
-/// Lays the weight out.
-///
 /// - `weight`: (O, C, kh, kw)
-/// - `filters`: for each tile of up to two vectors of output channels (kh, kw, C, vectors), written
-pub fn lay_out<T: Lanes>(t: T, conv: &Conv2d, weight: &[f32], filters: &mut [T::Vector]) {
-    let [kernel_height, kernel_width] = conv.window.kernel;
-    let (inputs, taps) = (conv.in_channels, conv.fan_in());
-    let numbers = t.numbers_mut(filters);
-    numbers.fill(0.0);
-    for channels in tiles(conv.out_channels.div_ceil(T::WIDTH), CHANNELS) {
-        let row = channels.len() * T::WIDTH;
-        let first = channels.start * T::WIDTH;
-        let block = &mut numbers[first * taps..][..row * taps]; // block: (kh, kw, C, row)
-        for o in first..conv.out_channels.min(first + row) {
-            for c in 0..inputs {
-                for tap in 0..kernel_height * kernel_width {
-                    let from = (o * inputs + c) * kernel_height * kernel_width + tap;
-                    block[(tap * inputs + c) * row + o - first] = weight[from];
+/// - `u`: as [`Convolution`] has it, written
+fn lay_out<T: Lanes>(t: T, bands: &Bands, weight: &[f32], u: &mut [f32]) {
+    let Conv2d {
+        in_channels: inputs,
+        out_channels: outputs,
+        window,
+        ..
+    } = bands.conv;
+    let ([height, width], depth) = (window.kernel, bands.depth());
+    for tile in tiles(outputs, bands.channels_of_tile::<T>()) {
+        for o in tile.clone() {
+            let place = |k: usize| tile.start * depth + k * tile.len() + o - tile.start;
+            let filter = &weight[o * bands.conv.fan_in()..][..bands.conv.fan_in()];
+            if !bands.winograd {
+                for (k, &number) in filter.iter().enumerate() {
+                    u[place(k)] = number;
+                }
+                continue;
+            }
+            for (c, v) in (0..inputs).flat_map(|c| (0..width).map(move |v| (c, v))) {
+                let tap = |row: usize| t.splat(filter[(c * height + row) * width + v]);
+                let points = match height {
+                    5 => winograd::weight::<T, 5>(t, [tap(0), tap(1), tap(2), tap(3), tap(4)]),
+                    _ => winograd::weight::<T, 3>(t, [tap(0), tap(1), tap(2)]),
+                };
+                for (f, &point) in points.iter().enumerate() {
+                    u[f * outputs * depth + place(c * width + v)] = t.numbers(&[point])[0];
                 }
             }
         }
@@ -61,88 +282,285 @@ pub fn lay_out<T: Lanes>(t: T, conv: &Conv2d, weight: &[f32], filters: &mut [T::
 }
 
 kernel! {
-    /// - `x`: (H, W, C vectors)
-    /// - `filters`: from [`lay_out`]
-    /// - `bias`: (O vectors)
-    /// - `frame`: [`frame_len`] numbers, for a while
-    /// - `y`: (oh, ow, O vectors), written
+    /// - `x`: (C, H, W), and at least one vector more behind, which is not used
+    /// - `y`: (O, oh, ow), or (O, ph, pw) where it is pooled, written, and as much behind, written too
     pub fn forward(
-        conv: &Conv2d,
-        x: &[T::Vector],
-        filters: &[T::Vector],
-        bias: &[T::Vector],
-        frame: &mut [f32],
-        y: &mut [T::Vector],
+        convolution: &mut Convolution<T>,
+        x: &[f32],
+        y: &mut [f32],
     ) = forward_kernel;
 }
 
 #[inline(always)]
-fn forward_kernel<T: Lanes>(
-    t: T,
-    conv: &Conv2d,
-    x: &[T::Vector],
-    filters: &[T::Vector],
-    bias: &[T::Vector],
-    frame: &mut [f32],
-    y: &mut [T::Vector],
-) {
-    pad(t, conv, x, frame);
-    let ([out_height, out_width], taps) = (conv.output, conv.fan_in());
-    let ([kernel_height, kernel_width], [down, across]) = (conv.window.kernel, conv.window.stride);
-    let row_len = padded(conv)[1] * conv.in_channels;
-    // A window's row of taps is as many neighbouring numbers.
-    let depth = kernel_width * conv.in_channels;
-    for channels in tiles(bias.len(), CHANNELS) {
-        let filters = &filters[channels.start * taps..][..channels.len() * taps];
-        with_rows!(channels.len(), at most CHANNELS, of 1 2, N => {
-            for i in 0..out_height {
-                for pixels in tiles(out_width, most_pixels::<T>(N)) {
-                    with_rows!(pixels.len(), at most most_pixels::<T>(N), of 1 2 3 4 5 6 7 8 9 10 11 12, R => {
-                        let mut tile = [array::<_, N>(bias, channels.start); R];
-                        for u in 0..kernel_height {
-                            let row = &frame[(i * down + u) * row_len..][..row_len];
-                            let windows: [&[f32]; R] = std::array::from_fn(|r| {
-                                &row[(pixels.start + r) * across * conv.in_channels..][..depth]
-                            });
-                            let filters = &filters[u * depth * N..][..depth * N];
-                            let numbers = |k: usize| std::array::from_fn(|r| windows[r][k]);
-                            add_product(t, depth, numbers, |k| array(filters, k * N), &mut tile);
-                        }
-                        for (r, sums) in tile.iter().enumerate() {
-                            let pixel = i * out_width + pixels.start + r;
-                            y[pixel * bias.len() + channels.start..][..N].copy_from_slice(sums);
-                        }
-                    });
-                }
-            }
-        });
+fn forward_kernel<T: Lanes>(t: T, convolution: &mut Convolution<T>, x: &[f32], y: &mut [f32]) {
+    let Convolution {
+        bands,
+        u,
+        bias,
+        frame,
+        transformed,
+        cols,
+        products,
+        rows,
+    } = convolution;
+    pad(t, bands, x, frame);
+    if bands.winograd {
+        transform(t, bands, frame, transformed);
+        columns(t, bands, transformed, t.numbers_mut(cols));
+    } else {
+        columns(t, bands, frame, t.numbers_mut(cols));
+    }
+    match (bands.winograd, bands.side) {
+        (true, 4) => multiply::<T, 4, true>(t, bands, u, bias, cols, products, rows),
+        (true, _) => multiply::<T, 6, true>(t, bands, u, bias, cols, products, rows),
+        (false, 2) => multiply::<T, 2, false>(t, bands, u, bias, cols, products, rows),
+        (false, _) => multiply::<T, 1, false>(t, bands, u, bias, cols, products, rows),
+    }
+    write(t, bands, t.numbers(rows), y);
+}
+
+/// Copies `count` numbers by whole vectors: what stands behind them is overwritten, too.
+#[inline(always)]
+fn copy<T: Lanes>(t: T, from: &[f32], to: &mut [f32], count: usize) {
+    for k in (0..count).step_by(T::WIDTH) {
+        t.store(t.load(&from[k..]), &mut to[k..][..T::WIDTH]);
     }
 }
 
-/// - `x`: (H, W, C vectors)
-/// - `frame`: (H + 2 p, W + 2 p, C), written: the channels without the empty lanes behind them,
-///   with zeros around
+/// - `x`: (C, H, W), and room behind
+/// - `frame`: [`Bands::frame`], written where the image is
 #[inline(always)]
-fn pad<T: Lanes>(t: T, conv: &Conv2d, x: &[T::Vector], frame: &mut [f32]) {
-    let ([_, width], [above, left]) = (conv.input, conv.window.padding);
-    let (channels, padded_width) = (conv.in_channels, padded(conv)[1]);
-    let has_border = conv.window.padding != [0, 0];
-    if has_border {
-        frame.fill(0.0);
-    }
-    let each = channels.div_ceil(T::WIDTH);
-    for (i, row) in x.chunks_exact(width * each).enumerate() {
-        let first = ((i + above) * padded_width + left) * channels;
-        for (j, pixel) in row.chunks_exact(each).enumerate() {
-            for (k, &vector) in pixel.iter().enumerate() {
-                // Without a border, what stands in empty lanes is overwritten by the next pixel.
-                let count = match has_border {
-                    true => T::WIDTH.min(channels - k * T::WIDTH),
-                    false => T::WIDTH,
-                };
-                let to = first + j * channels + k * T::WIDTH;
-                t.store(vector, &mut frame[to..][..count]);
+fn pad<T: Lanes>(t: T, bands: &Bands, x: &[f32], frame: &mut [f32]) {
+    let ([height, width], [above, left]) = (bands.conv.input, bands.conv.window.padding);
+    let [channels, rows, across] = bands.frame();
+    for c in 0..channels {
+        for i in 0..height.min(rows.saturating_sub(above)) {
+            let x = &x[(c * height + i) * width..];
+            let row = &mut frame[(c * rows + above + i) * across..][..across];
+            if bands.phases() == 1 && bands.conv.window.stride[1] == 1 {
+                let Some(row) = row.get_mut(left..) else { continue };
+                let count = width.min(row.len());
+                for k in (0..count).step_by(T::WIDTH) {
+                    let end = count.min(k + T::WIDTH);
+                    t.store(t.load(&x[k..]), &mut row[k..end]);
+                }
+            } else {
+                for (n, &number) in x[..width].iter().enumerate() {
+                    if let Some(column) = bands.column(left + n) {
+                        row[column] = number;
+                    }
+                }
             }
+        }
+    }
+}
+
+/// - `frame`: [`Bands::frame`], and room behind
+/// - `transformed`: (8, C, bands, columns of the frame), with room behind each of the 8, written
+#[inline(always)]
+fn transform<T: Lanes>(t: T, bands: &Bands, frame: &[f32], transformed: &mut [f32]) {
+    let [channels, rows, across] = bands.frame();
+    let apart = transformed.len() / POINTS;
+    for c in 0..channels {
+        for b in 0..bands.count {
+            let x = &frame[(c * rows + b * bands.side) * across..];
+            for j in (0..across).step_by(T::WIDTH) {
+                let mut pixels = [t.zero(); POINTS];
+                for (i, pixels) in pixels.iter_mut().enumerate() {
+                    *pixels = t.load(&x[i * across + j..]);
+                }
+                let points = winograd::input(t, pixels);
+                let at = (c * bands.count + b) * across + j;
+                for (f, &point) in points.iter().enumerate() {
+                    t.store(point, &mut transformed[f * apart + at..][..T::WIDTH]);
+                }
+            }
+        }
+    }
+}
+
+/// Lays the windows' numbers side by side.
+///
+/// - `x`: what [`transform`] gives, or the frame where it is direct
+/// - `cols`: (products, K, places), and room behind, written
+#[inline(always)]
+fn columns<T: Lanes>(t: T, bands: &Bands, x: &[f32], cols: &mut [f32]) {
+    let [channels, rows, across] = bands.frame();
+    let ([height, width], [down, step]) = (bands.conv.window.kernel, bands.conv.window.stride);
+    let each = bands.places().next_multiple_of(T::WIDTH);
+    let apart = across / bands.phases();
+    let mut k = 0;
+    for f in 0..bands.products() {
+        for c in 0..channels {
+            // The first row of the first band, and how far it is to the next band's.
+            let taps = if bands.winograd { 1 } else { height };
+            for u in 0..taps {
+                let (first, next) = match bands.winograd {
+                    true => (f * (x.len() / POINTS) + c * bands.count * across, across),
+                    false => ((c * rows + f * down + u) * across, bands.side * down * across),
+                };
+                for v in 0..width {
+                    let first = first + v % step * apart + v / step;
+                    let cols = &mut cols[k * each..];
+                    for b in 0..bands.count {
+                        let (from, to) = (&x[first + b * next..], &mut cols[b * bands.columns..]);
+                        copy(t, from, to, bands.columns);
+                    }
+                    k += 1;
+                }
+            }
+        }
+    }
+}
+
+/// - `u`: as [`Convolution`] has it
+/// - `bias`: (O)
+/// - `cols`: (products, K, places)
+/// - `products`: room for those of a tile
+/// - `rows`: (O, written rows of a band, places), written
+#[inline(always)]
+fn multiply<T: Lanes, const M: usize, const WINOGRAD: bool>(
+    t: T,
+    bands: &Bands,
+    u: &[f32],
+    bias: &[f32],
+    cols: &[T::Vector],
+    products: &mut [T::Vector],
+    rows: &mut [T::Vector],
+) {
+    let (outputs, depth) = (bands.conv.out_channels, bands.depth());
+    let vectors = bands.places().div_ceil(T::WIDTH);
+    let each = bands.row_vectors(T::WIDTH);
+    for first in (0..vectors).step_by(2) {
+        let two = first + 1 < vectors;
+        for channels in tiles(outputs, bands.channels_of_tile::<T>()) {
+            for f in 0..bands.products() {
+                let filters = if WINOGRAD { f * outputs * depth } else { 0 };
+                let u = &u[filters + channels.start * depth..][..channels.len() * depth];
+                let cols = &cols[f * depth * vectors..][..depth * vectors];
+                if two {
+                    with_rows!(channels.len(), at most 2 * T::ROWS, of 1 2 3 4 5 6 7 8 9 10, R => {
+                        product::<T, R, 2>(t, u, cols, vectors, first, &mut products[f * R * 2..]);
+                    });
+                } else {
+                    with_rows!(
+                        channels.len(), at most 4 * T::ROWS,
+                        of 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20, R => {
+                            product::<T, R, 1>(t, u, cols, vectors, first, &mut products[f * R..]);
+                        }
+                    );
+                }
+            }
+            for (r, o) in channels.clone().enumerate() {
+                let rows = &mut rows[o * bands.written() * each..][..bands.written() * each];
+                let of_tile = channels.len();
+                if two {
+                    let left = outputs_of::<T, M, WINOGRAD>(t, products, 2 * of_tile, 2 * r);
+                    let right = outputs_of::<T, M, WINOGRAD>(t, products, 2 * of_tile, 2 * r + 1);
+                    put(t, bands, bias[o], [left, right], true, first, each, rows);
+                } else {
+                    let left = outputs_of::<T, M, WINOGRAD>(t, products, of_tile, r);
+                    put(t, bands, bias[o], [left, left], false, first, each, rows);
+                }
+            }
+        }
+    }
+}
+
+/// One product of a tile, of `R` output channels and `N` vectors of places.
+///
+/// - `u`: (K, R)
+/// - `cols`: (K, places)
+/// - `to`: (R, N), written
+#[inline(always)]
+fn product<T: Lanes, const R: usize, const N: usize>(
+    t: T,
+    u: &[f32],
+    cols: &[T::Vector],
+    vectors: usize,
+    first: usize,
+    to: &mut [T::Vector],
+) {
+    let mut tile = [[t.zero(); N]; R];
+    let numbers = |k: usize| array(u, k * R);
+    add_product(t, u.len() / R, numbers, |k| array(cols, k * vectors + first), &mut tile);
+    to[..R * N].copy_from_slice(tile.as_flattened());
+}
+
+/// The rows of a band, from the products that stand `apart`, the first at `at`.
+#[inline(always)]
+fn outputs_of<T: Lanes, const M: usize, const WINOGRAD: bool>(
+    t: T,
+    products: &[T::Vector],
+    apart: usize,
+    at: usize,
+) -> [T::Vector; M] {
+    if WINOGRAD {
+        let mut points = [t.zero(); POINTS];
+        for (f, point) in points.iter_mut().enumerate() {
+            *point = products[f * apart + at];
+        }
+        winograd::output::<T, M>(t, points)
+    } else {
+        let mut rows = [t.zero(); M];
+        for (r, row) in rows.iter_mut().enumerate() {
+            *row = products[r * apart + at];
+        }
+        rows
+    }
+}
+
+/// Writes one or two vectors of places of every row of the bands.
+///
+/// - `outputs`: of both vectors
+/// - `rows`: (written rows of a band, places), those from vector `first` on written
+#[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "one place in a tile")]
+fn put<T: Lanes, const M: usize>(
+    t: T,
+    bands: &Bands,
+    bias: f32,
+    [left, right]: [[T::Vector; M]; 2],
+    two: bool,
+    first: usize,
+    each: usize,
+    rows: &mut [T::Vector],
+) {
+    let bias = t.splat(bias);
+    if bands.pooled {
+        let larger = |a, b| t.select(t.wins(b, a), b, a);
+        for r in 0..M / 2 {
+            let left = larger(left[2 * r], left[2 * r + 1]);
+            let right = larger(right[2 * r], right[2 * r + 1]);
+            let [even, odd] = t.unzip(left, right);
+            rows[r * each + first / 2] = t.relu(t.add(larger(even, odd), bias));
+        }
+    } else {
+        for r in 0..M {
+            rows[r * each + first] = t.add(left[r], bias);
+            if two {
+                rows[r * each + first + 1] = t.add(right[r], bias);
+            }
+        }
+    }
+}
+
+/// Brings the rows into their order.
+///
+/// - `rows`: (O, written rows of a band, places)
+/// - `y`: (O, height, width), and room behind, written
+#[inline(always)]
+fn write<T: Lanes>(t: T, bands: &Bands, rows: &[f32], y: &mut [f32]) {
+    let (outputs, of_band) = (bands.conv.out_channels, bands.written());
+    let each = bands.row_vectors(T::WIDTH) * T::WIDTH;
+    let [height, width] = match bands.pooled {
+        true => [bands.conv.output[0] / 2, bands.columns / 2],
+        false => bands.conv.output,
+    };
+    for o in 0..outputs {
+        for i in 0..height {
+            let row = (o * of_band + i % of_band) * each + i / of_band * width;
+            copy(t, &rows[row..], &mut y[(o * height + i) * width..], width);
         }
     }
 }

@@ -55,7 +55,7 @@ use crate::hardware::lanes::tile::{add_outer, add_product, array};
 use crate::hardware::lanes::{Lanes, kernel, tiles, with_rows};
 
 /// Pixels of a tile, along an axis: as many as there are points.
-const POINTS: usize = 8;
+pub(super) const POINTS: usize = 8;
 
 /// Products of a tile.
 const PRODUCTS: usize = POINTS * POINTS;
@@ -165,7 +165,7 @@ impl Winograd {
 
 /// `B^T x`
 #[inline(always)]
-fn input<T: Lanes>(t: T, x: [T::Vector; 8]) -> [T::Vector; 8] {
+pub(super) fn input<T: Lanes>(t: T, x: [T::Vector; 8]) -> [T::Vector; 8] {
     let c = |number| t.splat(number);
     let first = t.fma(c(5.25), t.sub(x[4], x[2]), t.sub(x[0], x[6]));
     let last = t.fma(c(5.25), t.sub(x[3], x[5]), t.sub(x[7], x[1]));
@@ -225,7 +225,7 @@ fn input_transposed<T: Lanes>(t: T, v: [T::Vector; 8]) -> [T::Vector; 8] {
 
 /// `A^T m`, M numbers.
 #[inline(always)]
-fn output<T: Lanes, const M: usize>(t: T, m: [T::Vector; 8]) -> [T::Vector; M] {
+pub(super) fn output<T: Lanes, const M: usize>(t: T, m: [T::Vector; 8]) -> [T::Vector; M] {
     let even = [t.add(m[1], m[2]), t.add(m[3], m[4]), t.add(m[5], m[6])];
     let odd = [t.sub(m[1], m[2]), t.sub(m[3], m[4]), t.sub(m[5], m[6])];
     let mut y = [t.add(t.add(m[0], even[0]), t.add(even[1], even[2])); M];
@@ -270,7 +270,7 @@ const SCALED_POINTS: [(f32, f32); 6] = [
 
 /// `G g`
 #[inline(always)]
-fn weight<T: Lanes, const R: usize>(t: T, g: [T::Vector; R]) -> [T::Vector; 8] {
+pub(super) fn weight<T: Lanes, const R: usize>(t: T, g: [T::Vector; R]) -> [T::Vector; 8] {
     let mut u = [g[0]; 8];
     for (u, (point, scale)) in u[1..].iter_mut().zip(SCALED_POINTS) {
         let mut value = g[R - 1];
