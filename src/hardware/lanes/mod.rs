@@ -53,7 +53,7 @@ pub trait Lanes: Copy + Send + Sync + 'static {
     type Vector: Copy + Send + Sync;
 
     /// A yes or no for every lane.
-    type Mask: Copy;
+    type Mask: Copy + Send + Sync;
 
     /// Calls a kernel compiled for these instructions.
     fn run<K: Kernel<Self>>(self, kernel: K);

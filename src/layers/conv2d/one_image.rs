@@ -33,7 +33,7 @@
 
 use super::Conv2d;
 use super::winograd::{self, POINTS};
-use crate::hardware::lanes::tile::{add_product, array};
+use crate::hardware::lanes::tile::add_product;
 use crate::hardware::lanes::{Lanes, kernel, tiles, with_rows};
 use crate::layers::conv2d_relu_max_pool2d;
 use crate::layers::max_pool2d::MaxPool2d;
@@ -64,7 +64,6 @@ struct Sizes {
     frame: usize,
     transformed: usize,
     /// Vectors.
-    cols: usize,
     products: usize,
     rows: usize,
 }
@@ -177,11 +176,35 @@ impl Bands {
         (phase < phases && column < width / phases).then_some(phase * (width / phases) + column)
     }
 
+    /// How far it is from a band's numbers to the next's.
+    fn next(&self) -> usize {
+        let [_, _, across] = self.frame();
+        match self.winograd {
+            true => across,
+            false => self.side * self.conv.window.stride[0] * across,
+        }
+    }
+
+    /// Where the numbers of each k of K stand: (C, kh, kw), or (C, kw).
+    fn offsets(&self) -> Vec<usize> {
+        let ([height, width], step) = (self.conv.window.kernel, self.conv.window.stride[1]);
+        let [channels, rows, across] = self.frame();
+        let [rows, taps] = match self.winograd {
+            true => [self.count, 1],
+            false => [rows, height],
+        };
+        let columns = across / self.phases();
+        let row = |(c, u)| (c * rows + u) * across;
+        (0..channels)
+            .flat_map(|c| (0..taps).map(move |u| (c, u)))
+            .flat_map(|at| (0..width).map(move |v| row(at) + v % step * columns + v / step))
+            .collect()
+    }
+
     /// For vectors of so many lanes.
     fn sizes(&self, width: usize) -> Sizes {
         let [channels, rows, across] = self.frame();
         let (outputs, products) = (self.conv.out_channels, self.products());
-        let vectors = self.places().div_ceil(width);
         let [filters, transformed] = match self.winograd {
             true => [POINTS, POINTS * (channels * self.count * across + width)],
             false => [1, 0],
@@ -190,7 +213,6 @@ impl Bands {
             u: filters * outputs * self.depth(),
             frame: channels * rows * across + width,
             transformed,
-            cols: products * self.depth() * vectors + 1,
             products: products * TILE,
             rows: outputs * self.written() * self.row_vectors(width) + 1,
         }
@@ -200,13 +222,13 @@ impl Bands {
     pub fn bytes(&self, width: usize) -> u64 {
         let sizes = self.sizes(width);
         let numbers = sizes.u + self.conv.out_channels + sizes.frame + sizes.transformed;
-        let vectors = sizes.cols + sizes.products + sizes.rows;
-        4 * (numbers + width * vectors) as u64
+        let vectors = sizes.products + sizes.rows;
+        // Offsets and places are small beside them.
+        4 * (numbers + width * vectors) as u64 + 8 * self.depth() as u64
     }
 }
 
 /// The weights of a convolution, laid out, and its buffers.
-#[derive(Debug)]
 pub struct Convolution<T: Lanes> {
     bands: Bands,
     /// For each product, or once for all where they have the same, and for each tile of output
@@ -219,12 +241,50 @@ pub struct Convolution<T: Lanes> {
     /// B^T x: (8, C, bands, columns of the frame), with room behind each of the 8; none where it is
     /// direct.
     transformed: Vec<f32>,
-    /// (products, K, places), and room behind.
-    cols: Vec<T::Vector>,
+    /// Where the numbers of each k of K stand, from the first product's first place on.
+    offsets: Vec<usize>,
+    /// Of all vectors of places.
+    places: Vec<Places<T>>,
     /// Of one tile: (products, O of the tile, one or two vectors of places).
     products: Vec<T::Vector>,
     /// The outputs, pooled if they are: (O, written rows of a band, places), and room behind.
     rows: Vec<T::Vector>,
+}
+
+/// Where the numbers of neighbouring places stand: side by side, but further on where another band
+/// begins.
+struct Places<T: Lanes> {
+    first: usize,
+    /// The lanes from a band's begin on, and how much further on those stand.
+    further: Vec<(T::Mask, usize)>,
+}
+
+impl<T: Lanes> Places<T> {
+    /// Those from `place` on.
+    fn new(t: T, bands: &Bands, place: usize) -> Self {
+        let (columns, next) = (bands.columns, bands.next());
+        let last = (place + T::WIDTH).min(bands.places()) - 1;
+        let first = place / columns * next + place % columns;
+        let begin = |band: usize| {
+            let lane = band * columns - place;
+            (t.mask((u16::MAX << lane)), band * next - first - lane)
+        };
+        Self {
+            first,
+            further: (place / columns + 1..=last / columns).map(begin).collect(),
+        }
+    }
+
+    /// The numbers at these places.
+    #[inline(always)]
+    fn load(&self, t: T, from: &[f32]) -> T::Vector {
+        let from = &from[self.first..];
+        let mut numbers = t.load(from);
+        for &(lanes, further) in &self.further {
+            numbers = t.select(lanes, t.load(&from[further..]), numbers);
+        }
+        numbers
+    }
 }
 
 impl<T: Lanes> Convolution<T> {
@@ -234,13 +294,15 @@ impl<T: Lanes> Convolution<T> {
         let sizes = bands.sizes(T::WIDTH);
         let mut u = vec![0.0; sizes.u];
         lay_out(t, &bands, weight, &mut u);
+        let places = (0..bands.places()).step_by(T::WIDTH);
         Self {
+            offsets: bands.offsets(),
+            places: places.map(|place| Places::new(t, &bands, place)).collect(),
             bands,
             u,
             bias: bias.to_vec(),
             frame: vec![0.0; sizes.frame],
             transformed: vec![0.0; sizes.transformed],
-            cols: t.zeros(sizes.cols),
             products: t.zeros(sizes.products),
             rows: t.zeros(sizes.rows),
         }
@@ -299,32 +361,30 @@ fn forward_kernel<T: Lanes>(t: T, convolution: &mut Convolution<T>, x: &[f32], y
         bias,
         frame,
         transformed,
-        cols,
+        offsets,
+        places,
         products,
         rows,
     } = convolution;
     pad(t, bands, x, frame);
-    if bands.winograd {
+    let from = if bands.winograd {
         transform(t, bands, frame, transformed);
-        columns(t, bands, transformed, t.numbers_mut(cols));
+        &*transformed
     } else {
-        columns(t, bands, frame, t.numbers_mut(cols));
-    }
+        &*frame
+    };
+    let windows = Windows {
+        from,
+        offsets,
+        places,
+    };
     match (bands.winograd, bands.side) {
-        (true, 4) => multiply::<T, 4, true>(t, bands, u, bias, cols, products, rows),
-        (true, _) => multiply::<T, 6, true>(t, bands, u, bias, cols, products, rows),
-        (false, 2) => multiply::<T, 2, false>(t, bands, u, bias, cols, products, rows),
-        (false, _) => multiply::<T, 1, false>(t, bands, u, bias, cols, products, rows),
+        (true, 4) => multiply::<T, 4, true>(t, bands, u, bias, windows, products, rows),
+        (true, _) => multiply::<T, 6, true>(t, bands, u, bias, windows, products, rows),
+        (false, 2) => multiply::<T, 2, false>(t, bands, u, bias, windows, products, rows),
+        (false, _) => multiply::<T, 1, false>(t, bands, u, bias, windows, products, rows),
     }
     write(t, bands, t.numbers(rows), y);
-}
-
-/// Copies `count` numbers by whole vectors: what stands behind them is overwritten, too.
-#[inline(always)]
-fn copy<T: Lanes>(t: T, from: &[f32], to: &mut [f32], count: usize) {
-    for k in (0..count).step_by(T::WIDTH) {
-        t.store(t.load(&from[k..]), &mut to[k..][..T::WIDTH]);
-    }
 }
 
 /// - `x`: (C, H, W), and room behind
@@ -379,43 +439,17 @@ fn transform<T: Lanes>(t: T, bands: &Bands, frame: &[f32], transformed: &mut [f3
     }
 }
 
-/// Lays the windows' numbers side by side.
-///
-/// - `x`: what [`transform`] gives, or the frame where it is direct
-/// - `cols`: (products, K, places), and room behind, written
-#[inline(always)]
-fn columns<T: Lanes>(t: T, bands: &Bands, x: &[f32], cols: &mut [f32]) {
-    let [channels, rows, across] = bands.frame();
-    let ([height, width], [down, step]) = (bands.conv.window.kernel, bands.conv.window.stride);
-    let each = bands.places().next_multiple_of(T::WIDTH);
-    let apart = across / bands.phases();
-    let mut k = 0;
-    for f in 0..bands.products() {
-        for c in 0..channels {
-            // The first row of the first band, and how far it is to the next band's.
-            let taps = if bands.winograd { 1 } else { height };
-            for u in 0..taps {
-                let (first, next) = match bands.winograd {
-                    true => (f * (x.len() / POINTS) + c * bands.count * across, across),
-                    false => ((c * rows + f * down + u) * across, bands.side * down * across),
-                };
-                for v in 0..width {
-                    let first = first + v % step * apart + v / step;
-                    let cols = &mut cols[k * each..];
-                    for b in 0..bands.count {
-                        let (from, to) = (&x[first + b * next..], &mut cols[b * bands.columns..]);
-                        copy(t, from, to, bands.columns);
-                    }
-                    k += 1;
-                }
-            }
-        }
-    }
+/// The matrices `cols`, which stand nowhere as such.
+#[derive(Clone, Copy)]
+struct Windows<'a, T: Lanes> {
+    /// The frame, or what [`transform`] gives.
+    from: &'a [f32],
+    offsets: &'a [usize],
+    places: &'a [Places<T>],
 }
 
 /// - `u`: as [`Convolution`] has it
 /// - `bias`: (O)
-/// - `cols`: (products, K, places)
 /// - `products`: room for those of a tile
 /// - `rows`: (O, written rows of a band, places), written
 #[inline(always)]
@@ -424,12 +458,17 @@ fn multiply<T: Lanes, const M: usize, const WINOGRAD: bool>(
     bands: &Bands,
     u: &[f32],
     bias: &[f32],
-    cols: &[T::Vector],
+    windows: Windows<T>,
     products: &mut [T::Vector],
     rows: &mut [T::Vector],
 ) {
     let (outputs, depth) = (bands.conv.out_channels, bands.depth());
-    let vectors = bands.places().div_ceil(T::WIDTH);
+    let vectors = windows.places.len();
+    // How far it is from the numbers of one product to the next's.
+    let apart = match WINOGRAD {
+        true => windows.from.len() / POINTS,
+        false => bands.conv.window.stride[0] * bands.frame()[2],
+    };
     let each = bands.row_vectors(T::WIDTH);
     for first in (0..vectors).step_by(2) {
         let two = first + 1 < vectors;
@@ -437,16 +476,20 @@ fn multiply<T: Lanes, const M: usize, const WINOGRAD: bool>(
             for f in 0..bands.products() {
                 let filters = if WINOGRAD { f * outputs * depth } else { 0 };
                 let u = &u[filters + channels.start * depth..][..channels.len() * depth];
-                let cols = &cols[f * depth * vectors..][..depth * vectors];
+                let windows = Windows {
+                    from: &windows.from[f * apart..],
+                    places: &windows.places[first..],
+                    ..windows
+                };
                 if two {
                     with_rows!(channels.len(), at most 2 * T::ROWS, of 1 2 3 4 5 6 7 8 9 10, R => {
-                        product::<T, R, 2>(t, u, cols, vectors, first, &mut products[f * R * 2..]);
+                        product::<T, R, 2>(t, u, windows, &mut products[f * R * 2..]);
                     });
                 } else {
                     with_rows!(
                         channels.len(), at most 4 * T::ROWS,
                         of 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20, R => {
-                            product::<T, R, 1>(t, u, cols, vectors, first, &mut products[f * R..]);
+                            product::<T, R, 1>(t, u, windows, &mut products[f * R..]);
                         }
                     );
                 }
@@ -470,20 +513,24 @@ fn multiply<T: Lanes, const M: usize, const WINOGRAD: bool>(
 /// One product of a tile, of `R` output channels and `N` vectors of places.
 ///
 /// - `u`: (K, R)
-/// - `cols`: (K, places)
 /// - `to`: (R, N), written
 #[inline(always)]
 fn product<T: Lanes, const R: usize, const N: usize>(
     t: T,
     u: &[f32],
-    cols: &[T::Vector],
-    vectors: usize,
-    first: usize,
+    windows: Windows<T>,
     to: &mut [T::Vector],
 ) {
     let mut tile = [[t.zero(); N]; R];
-    let numbers = |k: usize| array(u, k * R);
-    add_product(t, u.len() / R, numbers, |k| array(cols, k * vectors + first), &mut tile);
+    let places = &windows.places[..N];
+    for (numbers, &offset) in u.as_chunks::<R>().0.iter().zip(windows.offsets) {
+        let from = &windows.from[offset..];
+        let mut vectors = [t.zero(); N];
+        for n in 0..N {
+            vectors[n] = places[n].load(t, from);
+        }
+        add_product(t, 1, |_| *numbers, |_| vectors, &mut tile);
+    }
     to[..R * N].copy_from_slice(tile.as_flattened());
 }
 
@@ -542,6 +589,14 @@ fn put<T: Lanes, const M: usize>(
                 rows[r * each + first + 1] = t.add(right[r], bias);
             }
         }
+    }
+}
+
+/// Copies `count` numbers by whole vectors: what stands behind them is overwritten, too.
+#[inline(always)]
+fn copy<T: Lanes>(t: T, from: &[f32], to: &mut [f32], count: usize) {
+    for k in (0..count).step_by(T::WIDTH) {
+        t.store(t.load(&from[k..]), &mut to[k..][..T::WIDTH]);
     }
 }
 
