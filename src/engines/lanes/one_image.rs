@@ -1,10 +1,10 @@
 //! One image alone, as fast as one thread can: a group would leave all lanes but one empty, so
 //! neighbouring numbers of the image stand in the lanes instead: layout `(C, H, W)` of numbers.
 
-use super::plan::{Kind, Stage, Way};
+use super::plan::Stage;
 use crate::data::Normalisation;
 use crate::hardware::lanes::Lanes;
-use crate::layers::conv2d::one_image::{Bands, Convolution};
+use crate::layers::conv2d::one_image::Convolution;
 use crate::layers::{conv2d, linear, max_pool2d, relu};
 use crate::network::{Network, Operation};
 
@@ -29,6 +29,10 @@ enum Parameters<T: Lanes> {
         /// (O)
         bias: Vec<f32>,
     },
+    MaxPool2d {
+        /// (W), a row that is as high as a window.
+        row: Vec<T::Vector>,
+    },
     None,
 }
 
@@ -37,9 +41,10 @@ pub(super) fn bytes(network: &Network, stages: &[Stage], width: usize) -> u64 {
     let vectors: usize = activations(network, stages, width).sum();
     let parameters = stages.iter().map(|stage| {
         let layer = &network.layers()[stage.layer];
-        match (bands(network, stage), &layer.operation) {
+        match (stage.bands(network), &layer.operation) {
             (Some(bands), _) => bands.bytes(width),
             (None, Operation::Linear(_)) => 4 * (layer.weight.len() + layer.bias.len()) as u64,
+            (None, Operation::MaxPool2d(pool)) => 4 * pool.input[1].next_multiple_of(width) as u64,
             _ => 0,
         }
     });
@@ -48,11 +53,7 @@ pub(super) fn bytes(network: &Network, stages: &[Stage], width: usize) -> u64 {
 
 /// Vectors before every stage, and behind the last: one more than are filled, for whole vectors are
 /// read and written.
-fn activations(
-    network: &Network,
-    stages: &[Stage],
-    width: usize,
-) -> impl Iterator<Item = usize> {
+fn activations(network: &Network, stages: &[Stage], width: usize) -> impl Iterator<Item = usize> {
     let input = network.input().iter().product();
     let behind = stages.iter().map(|stage| {
         let last = stage.layer + stage.layers() - 1;
@@ -61,19 +62,6 @@ fn activations(
     std::iter::once(input)
         .chain(behind)
         .map(move |numbers: usize| numbers.div_ceil(width) + 1)
-}
-
-/// How a stage's convolution is cut, if it has one.
-fn bands(network: &Network, stage: &Stage) -> Option<Bands> {
-    let (way, pool) = match &stage.kind {
-        Kind::Conv2d(way) => (way, None),
-        Kind::Conv2dReluMaxPool2d(way, pool) => (way, Some(pool)),
-        Kind::Alone => return None,
-    };
-    let Operation::Conv2d(conv) = &network.layers()[stage.layer].operation else {
-        return None;
-    };
-    Some(Bands::new(conv, pool, matches!(way, Way::Winograd(_))))
 }
 
 impl<T: Lanes> OneImage<T> {
@@ -93,13 +81,16 @@ impl<T: Lanes> OneImage<T> {
             let layer = &network.layers()[stage.layer];
             let weight = &parameters[layer.weight.clone()];
             let bias = &parameters[layer.bias.clone()];
-            match (bands(network, stage), &layer.operation) {
+            match (stage.bands(network), &layer.operation) {
                 (Some(bands), _) => {
                     Parameters::Conv2d(Convolution::new(lanes, bands, weight, bias))
                 }
                 (None, Operation::Linear(_)) => Parameters::Linear {
                     weight: weight.to_vec(),
                     bias: bias.to_vec(),
+                },
+                (None, Operation::MaxPool2d(pool)) => Parameters::MaxPool2d {
+                    row: lanes.zeros(pool.input[1].div_ceil(T::WIDTH)),
                 },
                 _ => Parameters::None,
             }
@@ -138,10 +129,9 @@ impl<T: Lanes> OneImage<T> {
                     linear::one_image::forward(t, l, x, weight, bias, y);
                 }
                 (_, Operation::Relu) => relu::lanes::forward(t, x, y),
-                (_, Operation::MaxPool2d(pool)) => {
-                    let [pixels, windows] = [pool.x(), pool.y()].map(|size| size.iter().product());
-                    let (x, y) = (&t.numbers(x)[..pixels], &mut t.numbers_mut(y)[..windows]);
-                    max_pool2d::reference::forward(pool, x, y);
+                (Parameters::MaxPool2d { row }, Operation::MaxPool2d(pool)) => {
+                    let (x, y) = (t.numbers(x), t.numbers_mut(y));
+                    max_pool2d::one_image::forward(t, pool, x, t.numbers_mut(row), y);
                 }
                 _ => y.copy_from_slice(x),
             }

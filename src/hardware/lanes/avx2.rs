@@ -86,6 +86,16 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
+    fn max(self, candidate: __m256, maximum: __m256) -> __m256 {
+        avx2!({
+            // Where either is NaN, or both are equal, the second is taken.
+            let larger = _mm256_max_ps(candidate, maximum);
+            let nan = _mm256_cmp_ps::<_CMP_UNORD_Q>(candidate, candidate);
+            _mm256_blendv_ps(larger, candidate, nan)
+        })
+    }
+
+    #[inline(always)]
     fn equal(self, a: __m256, b: __m256) -> __m256 {
         avx2!(_mm256_cmp_ps::<_CMP_EQ_OQ>(a, b))
     }

@@ -95,6 +95,16 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
+    fn max(self, candidate: __m512, maximum: __m512) -> __m512 {
+        avx512!({
+            // Where either is NaN, or both are equal, the second is taken.
+            let larger = _mm512_max_ps(candidate, maximum);
+            let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(candidate, candidate);
+            _mm512_mask_mov_ps(larger, nan, candidate)
+        })
+    }
+
+    #[inline(always)]
     fn equal(self, a: __m512, b: __m512) -> __mmask16 {
         avx512!(_mm512_cmp_ps_mask::<_CMP_EQ_OQ>(a, b))
     }

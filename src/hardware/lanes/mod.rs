@@ -19,6 +19,9 @@
 //! multiply-adds of its own. A tile of 5 channels by 4 pixels reads 5 weights and 4 vectors for 20
 //! multiply-adds, so that reading is never what it waits for.
 //!
+//! One image alone would leave all lanes but one empty: its own neighbouring numbers stand in them
+//! then ([`crate::layers::conv2d::one_image`]).
+//!
 //! [`Lanes`] names the operations. A value of a type that implements it is a proof: it can only
 //! be had where the processor has the instructions ([`Path`]), which makes every operation safe.
 
@@ -81,6 +84,9 @@ pub trait Lanes: Copy + Send + Sync + 'static {
 
     /// Where `candidate` takes the place of `maximum`: where it is larger, or NaN.
     fn wins(self, candidate: Self::Vector, maximum: Self::Vector) -> Self::Mask;
+
+    /// `candidate` where it wins, else `maximum`.
+    fn max(self, candidate: Self::Vector, maximum: Self::Vector) -> Self::Vector;
 
     /// Where both are the same number.
     fn equal(self, a: Self::Vector, b: Self::Vector) -> Self::Mask;

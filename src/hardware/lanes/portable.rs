@@ -75,6 +75,11 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
+    fn max(self, candidate: Eight, maximum: Eight) -> Eight {
+        self.select(self.wins(candidate, maximum), candidate, maximum)
+    }
+
+    #[inline(always)]
     fn equal(self, a: Eight, b: Eight) -> [bool; 8] {
         std::array::from_fn(|k| a.0[k] == b.0[k])
     }

@@ -62,8 +62,8 @@ struct Sizes {
     /// Numbers.
     u: usize,
     frame: usize,
-    transformed: usize,
     /// Vectors.
+    transformed: usize,
     products: usize,
     rows: usize,
 }
@@ -85,9 +85,8 @@ impl Bands {
             _ => None,
         };
         // Fewer multiplications, where the last band is not nearly empty.
-        let winograd = side.filter(|side| {
-            winograd_allowed && POINTS * rows.div_ceil(*side) < taps * rows
-        });
+        let winograd =
+            side.filter(|side| winograd_allowed && POINTS * rows.div_ceil(*side) < taps * rows);
         let side = winograd.unwrap_or(if pooled { 2 } else { 1 });
         Self {
             conv: *conv,
@@ -97,6 +96,11 @@ impl Bands {
             count: rows.div_ceil(side),
             columns,
         }
+    }
+
+    /// What is cut.
+    pub fn conv(&self) -> &Conv2d {
+        &self.conv
     }
 
     /// Floating-point operations of one image's forward pass: those of the products and the
@@ -135,13 +139,21 @@ impl Bands {
 
     /// Rows of a band that are written: a pooled one for two.
     fn written(&self) -> usize {
-        if self.pooled { self.side / 2 } else { self.side }
+        if self.pooled {
+            self.side / 2
+        } else {
+            self.side
+        }
     }
 
     /// Vectors of one written row of all bands.
     fn row_vectors(&self, width: usize) -> usize {
         let vectors = self.places().div_ceil(width);
-        if self.pooled { vectors.div_ceil(2) } else { vectors }
+        if self.pooled {
+            vectors.div_ceil(2)
+        } else {
+            vectors
+        }
     }
 
     /// The most output channels of a tile: as many sums as there are registers for.
@@ -167,6 +179,12 @@ impl Bands {
         [self.conv.in_channels, rows, self.phases() * columns]
     }
 
+    /// Whether the frame is the input as it is, and need not be written.
+    fn is_input(&self) -> bool {
+        let window = &self.conv.window;
+        window.padding == [0, 0] && window.stride[1] == 1 && self.frame() == self.conv.x()
+    }
+
     /// Where in a row of the frame column `n` of the padded input stands, if it does.
     #[inline(always)]
     fn column(&self, n: usize) -> Option<usize> {
@@ -176,24 +194,40 @@ impl Bands {
         (phase < phases && column < width / phases).then_some(phase * (width / phases) + column)
     }
 
+    /// What a window reads, with `width` lanes: C, rows, and numbers of each. The frame, or what
+    /// [`transform`] makes of it, a row of each band filled up to whole vectors.
+    fn read(&self, width: usize) -> [usize; 3] {
+        let [channels, rows, across] = self.frame();
+        match self.winograd {
+            true => [channels, self.count, across.next_multiple_of(width)],
+            false => [channels, rows, across],
+        }
+    }
+
     /// How far it is from a band's numbers to the next's.
-    fn next(&self) -> usize {
-        let [_, _, across] = self.frame();
+    fn next(&self, width: usize) -> usize {
+        let [_, _, across] = self.read(width);
         match self.winograd {
             true => across,
             false => self.side * self.conv.window.stride[0] * across,
         }
     }
 
+    /// How far it is from the numbers of a product to those of the next.
+    fn apart(&self, width: usize) -> usize {
+        let [channels, rows, across] = self.read(width);
+        match self.winograd {
+            true => channels * rows * across,
+            false => self.conv.window.stride[0] * across,
+        }
+    }
+
     /// Where the numbers of each k of K stand: (C, kh, kw), or (C, kw).
-    fn offsets(&self) -> Vec<usize> {
+    fn offsets(&self, lanes: usize) -> Vec<usize> {
         let ([height, width], step) = (self.conv.window.kernel, self.conv.window.stride[1]);
-        let [channels, rows, across] = self.frame();
-        let [rows, taps] = match self.winograd {
-            true => [self.count, 1],
-            false => [rows, height],
-        };
-        let columns = across / self.phases();
+        let [channels, rows, across] = self.read(lanes);
+        let taps = if self.winograd { 1 } else { height };
+        let columns = self.frame()[2] / self.phases();
         let row = |(c, u)| (c * rows + u) * across;
         (0..channels)
             .flat_map(|c| (0..taps).map(move |u| (c, u)))
@@ -204,16 +238,19 @@ impl Bands {
     /// For vectors of so many lanes.
     fn sizes(&self, width: usize) -> Sizes {
         let [channels, rows, across] = self.frame();
-        let (outputs, products) = (self.conv.out_channels, self.products());
+        let outputs = self.conv.out_channels;
         let [filters, transformed] = match self.winograd {
-            true => [POINTS, POINTS * (channels * self.count * across + width)],
+            true => [POINTS, POINTS * self.apart(width) / width + 1],
             false => [1, 0],
         };
         Sizes {
             u: filters * outputs * self.depth(),
-            frame: channels * rows * across + width,
+            frame: match self.is_input() {
+                true => 0,
+                false => channels * rows * across + width,
+            },
             transformed,
-            products: products * TILE,
+            products: POINTS * TILE,
             rows: outputs * self.written() * self.row_vectors(width) + 1,
         }
     }
@@ -221,8 +258,8 @@ impl Bands {
     /// How many bytes a [`Convolution`] has.
     pub fn bytes(&self, width: usize) -> u64 {
         let sizes = self.sizes(width);
-        let numbers = sizes.u + self.conv.out_channels + sizes.frame + sizes.transformed;
-        let vectors = sizes.products + sizes.rows;
+        let numbers = sizes.u + self.conv.out_channels + sizes.frame;
+        let vectors = sizes.transformed + sizes.products + sizes.rows;
         // Offsets and places are small beside them.
         4 * (numbers + width * vectors) as u64 + 8 * self.depth() as u64
     }
@@ -236,11 +273,12 @@ pub struct Convolution<T: Lanes> {
     u: Vec<f32>,
     /// (O)
     bias: Vec<f32>,
-    /// The padded input: [`Bands::frame`], 0 around the image for good, and room behind.
+    /// The padded input: [`Bands::frame`], 0 around the image for good, and room behind; none
+    /// where that is the input.
     frame: Vec<f32>,
-    /// B^T x: (8, C, bands, columns of the frame), with room behind each of the 8; none where it is
+    /// B^T x: (8, C, bands, columns of the frame in vectors), and room behind; none where it is
     /// direct.
-    transformed: Vec<f32>,
+    transformed: Vec<T::Vector>,
     /// Where the numbers of each k of K stand, from the first product's first place on.
     offsets: Vec<usize>,
     /// Of all vectors of places.
@@ -262,12 +300,12 @@ struct Places<T: Lanes> {
 impl<T: Lanes> Places<T> {
     /// Those from `place` on.
     fn new(t: T, bands: &Bands, place: usize) -> Self {
-        let (columns, next) = (bands.columns, bands.next());
+        let (columns, next) = (bands.columns, bands.next(T::WIDTH));
         let last = (place + T::WIDTH).min(bands.places()) - 1;
         let first = place / columns * next + place % columns;
         let begin = |band: usize| {
             let lane = band * columns - place;
-            (t.mask((u16::MAX << lane)), band * next - first - lane)
+            (t.mask(u16::MAX << lane), band * next - first - lane)
         };
         Self {
             first,
@@ -296,13 +334,13 @@ impl<T: Lanes> Convolution<T> {
         lay_out(t, &bands, weight, &mut u);
         let places = (0..bands.places()).step_by(T::WIDTH);
         Self {
-            offsets: bands.offsets(),
+            offsets: bands.offsets(T::WIDTH),
             places: places.map(|place| Places::new(t, &bands, place)).collect(),
             bands,
             u,
             bias: bias.to_vec(),
             frame: vec![0.0; sizes.frame],
-            transformed: vec![0.0; sizes.transformed],
+            transformed: t.zeros(sizes.transformed),
             products: t.zeros(sizes.products),
             rows: t.zeros(sizes.rows),
         }
@@ -366,12 +404,17 @@ fn forward_kernel<T: Lanes>(t: T, convolution: &mut Convolution<T>, x: &[f32], y
         products,
         rows,
     } = convolution;
-    pad(t, bands, x, frame);
-    let from = if bands.winograd {
-        transform(t, bands, frame, transformed);
-        &*transformed
+    let x = if frame.is_empty() {
+        x
     } else {
+        pad(t, bands, x, frame);
         &*frame
+    };
+    let from = if bands.winograd {
+        transform(t, bands, x, transformed);
+        t.numbers(transformed)
+    } else {
+        x
     };
     let windows = Windows {
         from,
@@ -384,7 +427,7 @@ fn forward_kernel<T: Lanes>(t: T, convolution: &mut Convolution<T>, x: &[f32], y
         (false, 2) => multiply::<T, 2, false>(t, bands, u, bias, windows, products, rows),
         (false, _) => multiply::<T, 1, false>(t, bands, u, bias, windows, products, rows),
     }
-    write(t, bands, t.numbers(rows), y);
+    write::<T>(bands, t.numbers(rows), y);
 }
 
 /// - `x`: (C, H, W), and room behind
@@ -393,16 +436,15 @@ fn forward_kernel<T: Lanes>(t: T, convolution: &mut Convolution<T>, x: &[f32], y
 fn pad<T: Lanes>(t: T, bands: &Bands, x: &[f32], frame: &mut [f32]) {
     let ([height, width], [above, left]) = (bands.conv.input, bands.conv.window.padding);
     let [channels, rows, across] = bands.frame();
+    let count = width.min(across.saturating_sub(left));
     for c in 0..channels {
         for i in 0..height.min(rows.saturating_sub(above)) {
             let x = &x[(c * height + i) * width..];
             let row = &mut frame[(c * rows + above + i) * across..][..across];
-            if bands.phases() == 1 && bands.conv.window.stride[1] == 1 {
-                let Some(row) = row.get_mut(left..) else { continue };
-                let count = width.min(row.len());
-                for k in (0..count).step_by(T::WIDTH) {
-                    let end = count.min(k + T::WIDTH);
-                    t.store(t.load(&x[k..]), &mut row[k..end]);
+            if bands.conv.window.stride[1] == 1 {
+                for n in (0..count).step_by(T::WIDTH) {
+                    let to = left + n..left + count.min(n + T::WIDTH);
+                    t.store(t.load(&x[n..]), &mut row[to]);
                 }
             } else {
                 for (n, &number) in x[..width].iter().enumerate() {
@@ -415,25 +457,26 @@ fn pad<T: Lanes>(t: T, bands: &Bands, x: &[f32], frame: &mut [f32]) {
     }
 }
 
-/// - `frame`: [`Bands::frame`], and room behind
-/// - `transformed`: (8, C, bands, columns of the frame), with room behind each of the 8, written
+/// - `x`: [`Bands::frame`], and room behind
+/// - `transformed`: (8, C, bands, columns of the frame in vectors), written
 #[inline(always)]
-fn transform<T: Lanes>(t: T, bands: &Bands, frame: &[f32], transformed: &mut [f32]) {
+fn transform<T: Lanes>(t: T, bands: &Bands, x: &[f32], transformed: &mut [T::Vector]) {
     let [channels, rows, across] = bands.frame();
-    let apart = transformed.len() / POINTS;
+    let apart = bands.apart(T::WIDTH) / T::WIDTH;
+    let mut at = 0;
     for c in 0..channels {
         for b in 0..bands.count {
-            let x = &frame[(c * rows + b * bands.side) * across..];
+            let x = &x[(c * rows + b * bands.side) * across..];
             for j in (0..across).step_by(T::WIDTH) {
                 let mut pixels = [t.zero(); POINTS];
                 for (i, pixels) in pixels.iter_mut().enumerate() {
                     *pixels = t.load(&x[i * across + j..]);
                 }
                 let points = winograd::input(t, pixels);
-                let at = (c * bands.count + b) * across + j;
                 for (f, &point) in points.iter().enumerate() {
-                    t.store(point, &mut transformed[f * apart + at..][..T::WIDTH]);
+                    transformed[f * apart + at] = point;
                 }
+                at += 1;
             }
         }
     }
@@ -464,11 +507,7 @@ fn multiply<T: Lanes, const M: usize, const WINOGRAD: bool>(
 ) {
     let (outputs, depth) = (bands.conv.out_channels, bands.depth());
     let vectors = windows.places.len();
-    // How far it is from the numbers of one product to the next's.
-    let apart = match WINOGRAD {
-        true => windows.from.len() / POINTS,
-        false => bands.conv.window.stride[0] * bands.frame()[2],
-    };
+    let apart = bands.apart(T::WIDTH);
     let each = bands.row_vectors(T::WIDTH);
     for first in (0..vectors).step_by(2) {
         let two = first + 1 < vectors;
@@ -483,7 +522,7 @@ fn multiply<T: Lanes, const M: usize, const WINOGRAD: bool>(
                 };
                 if two {
                     with_rows!(channels.len(), at most 2 * T::ROWS, of 1 2 3 4 5 6 7 8 9 10, R => {
-                        product::<T, R, 2>(t, u, windows, &mut products[f * R * 2..]);
+                        product::<T, R, 2>(t, u, windows, &mut products[f * 2 * R..]);
                     });
                 } else {
                     with_rows!(
@@ -494,9 +533,9 @@ fn multiply<T: Lanes, const M: usize, const WINOGRAD: bool>(
                     );
                 }
             }
-            for (r, o) in channels.clone().enumerate() {
+            let of_tile = channels.len();
+            for (r, o) in channels.enumerate() {
                 let rows = &mut rows[o * bands.written() * each..][..bands.written() * each];
-                let of_tile = channels.len();
                 if two {
                     let left = outputs_of::<T, M, WINOGRAD>(t, products, 2 * of_tile, 2 * r);
                     let right = outputs_of::<T, M, WINOGRAD>(t, products, 2 * of_tile, 2 * r + 1);
@@ -534,7 +573,7 @@ fn product<T: Lanes, const R: usize, const N: usize>(
     to[..R * N].copy_from_slice(tile.as_flattened());
 }
 
-/// The rows of a band, from the products that stand `apart`, the first at `at`.
+/// The rows of a band, from its products, which stand `apart`, the first at `at`.
 #[inline(always)]
 fn outputs_of<T: Lanes, const M: usize, const WINOGRAD: bool>(
     t: T,
@@ -575,12 +614,11 @@ fn put<T: Lanes, const M: usize>(
 ) {
     let bias = t.splat(bias);
     if bands.pooled {
-        let larger = |a, b| t.select(t.wins(b, a), b, a);
         for r in 0..M / 2 {
-            let left = larger(left[2 * r], left[2 * r + 1]);
-            let right = larger(right[2 * r], right[2 * r + 1]);
+            let left = t.max(left[2 * r + 1], left[2 * r]);
+            let right = t.max(right[2 * r + 1], right[2 * r]);
             let [even, odd] = t.unzip(left, right);
-            rows[r * each + first / 2] = t.relu(t.add(larger(even, odd), bias));
+            rows[r * each + first / 2] = t.relu(t.add(t.max(odd, even), bias));
         }
     } else {
         for r in 0..M {
@@ -592,11 +630,11 @@ fn put<T: Lanes, const M: usize>(
     }
 }
 
-/// Copies `count` numbers by whole vectors: what stands behind them is overwritten, too.
+/// Copies `count` numbers four by four: up to three behind them are overwritten, too.
 #[inline(always)]
-fn copy<T: Lanes>(t: T, from: &[f32], to: &mut [f32], count: usize) {
-    for k in (0..count).step_by(T::WIDTH) {
-        t.store(t.load(&from[k..]), &mut to[k..][..T::WIDTH]);
+fn copy(from: &[f32], to: &mut [f32], count: usize) {
+    for k in (0..count).step_by(4) {
+        to[k..][..4].copy_from_slice(&from[k..][..4]);
     }
 }
 
@@ -605,7 +643,7 @@ fn copy<T: Lanes>(t: T, from: &[f32], to: &mut [f32], count: usize) {
 /// - `rows`: (O, written rows of a band, places)
 /// - `y`: (O, height, width), and room behind, written
 #[inline(always)]
-fn write<T: Lanes>(t: T, bands: &Bands, rows: &[f32], y: &mut [f32]) {
+fn write<T: Lanes>(bands: &Bands, rows: &[f32], y: &mut [f32]) {
     let (outputs, of_band) = (bands.conv.out_channels, bands.written());
     let each = bands.row_vectors(T::WIDTH) * T::WIDTH;
     let [height, width] = match bands.pooled {
@@ -613,9 +651,12 @@ fn write<T: Lanes>(t: T, bands: &Bands, rows: &[f32], y: &mut [f32]) {
         false => bands.conv.output,
     };
     for o in 0..outputs {
-        for i in 0..height {
-            let row = (o * of_band + i % of_band) * each + i / of_band * width;
-            copy(t, &rows[row..], &mut y[(o * height + i) * width..], width);
+        for b in 0..bands.count {
+            for r in 0..of_band.min(height - b * of_band) {
+                let row = (o * of_band + r) * each + b * width;
+                let i = b * of_band + r;
+                copy(&rows[row..], &mut y[(o * height + i) * width..], width);
+            }
         }
     }
 }

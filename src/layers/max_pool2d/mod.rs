@@ -22,6 +22,7 @@
 
 pub mod im2col;
 pub mod lanes;
+pub mod one_image;
 pub mod reference;
 
 use super::{Misfit, Window, checked_elements};
