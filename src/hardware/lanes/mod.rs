@@ -205,19 +205,19 @@ pub trait Kernel<T: Lanes> {
     fn call(self, t: T);
 }
 
-/// Defines a public function that calls an inlined one, compiled for the lanes' instructions.
+/// Defines a function that calls an inlined one, compiled for the lanes' instructions.
 ///
 /// `pub fn name[Y: Bound<T>](argument: Type, …) = inlined;` becomes
 /// `pub fn name<T: Lanes, Y: Bound<T>>(t: T, argument: Type, …)`.
 macro_rules! kernel {
     (
         $(#[$doc:meta])*
-        pub fn $name:ident $([$Y:ident: $bound:path])? ($($argument:ident: $type:ty),* $(,)?)
+        $vis:vis fn $name:ident $([$Y:ident: $bound:path])? ($($argument:ident: $type:ty),* $(,)?)
             = $inlined:ident;
     ) => {
         $(#[$doc])*
         #[allow(clippy::too_many_arguments, reason = "the tensors of the formula")]
-        pub fn $name<T: Lanes $(, $Y: $bound)?>(t: T, $($argument: $type),*) {
+        $vis fn $name<T: Lanes $(, $Y: $bound)?>(t: T, $($argument: $type),*) {
             struct Arguments<A>(A);
             impl<T: Lanes $(, $Y: $bound)?> $crate::hardware::lanes::Kernel<T>
                 for Arguments<($($type,)*)>

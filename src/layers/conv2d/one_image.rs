@@ -381,18 +381,10 @@ fn lay_out<T: Lanes>(t: T, bands: &Bands, weight: &[f32], u: &mut [f32]) {
     }
 }
 
-kernel! {
-    /// - `x`: (C, H, W), and at least one vector more behind, which is not used
-    /// - `y`: (O, oh, ow), or (O, ph, pw) where it is pooled, written, and as much behind, written too
-    pub fn forward(
-        convolution: &mut Convolution<T>,
-        x: &[f32],
-        y: &mut [f32],
-    ) = forward_kernel;
-}
-
-#[inline(always)]
-fn forward_kernel<T: Lanes>(t: T, convolution: &mut Convolution<T>, x: &[f32], y: &mut [f32]) {
+/// - `x`: (C, H, W), and at least one vector more behind, which is not used
+/// - `y`: (O, oh, ow), or (O, ph, pw) where it is pooled, written, and as much behind, written too
+pub fn forward<T: Lanes>(t: T, convolution: &mut Convolution<T>, x: &[f32], y: &mut [f32]) {
+    // Each part is a kernel of its own, so that all registers are for its loops.
     let Convolution {
         bands,
         u,
@@ -421,19 +413,22 @@ fn forward_kernel<T: Lanes>(t: T, convolution: &mut Convolution<T>, x: &[f32], y
         offsets,
         places,
     };
-    match (bands.winograd, bands.side) {
-        (true, 4) => multiply::<T, 4, true>(t, bands, u, bias, windows, products, rows),
-        (true, _) => multiply::<T, 6, true>(t, bands, u, bias, windows, products, rows),
-        (false, 2) => multiply::<T, 2, false>(t, bands, u, bias, windows, products, rows),
-        (false, _) => multiply::<T, 1, false>(t, bands, u, bias, windows, products, rows),
-    }
-    write::<T>(bands, t.numbers(rows), y);
+    multiply(t, bands, u, bias, windows, products, rows);
+    write(t, bands, t.numbers(rows), y);
 }
 
-/// - `x`: (C, H, W), and room behind
-/// - `frame`: [`Bands::frame`], written where the image is
+kernel! {
+    /// - `x`: (C, H, W), and room behind
+    /// - `frame`: [`Bands::frame`], written where the image is
+    fn pad(
+        bands: &Bands,
+        x: &[f32],
+        frame: &mut [f32],
+    ) = pad_kernel;
+}
+
 #[inline(always)]
-fn pad<T: Lanes>(t: T, bands: &Bands, x: &[f32], frame: &mut [f32]) {
+fn pad_kernel<T: Lanes>(t: T, bands: &Bands, x: &[f32], frame: &mut [f32]) {
     let ([height, width], [above, left]) = (bands.conv.input, bands.conv.window.padding);
     let [channels, rows, across] = bands.frame();
     let count = width.min(across.saturating_sub(left));
@@ -457,10 +452,18 @@ fn pad<T: Lanes>(t: T, bands: &Bands, x: &[f32], frame: &mut [f32]) {
     }
 }
 
-/// - `x`: [`Bands::frame`], and room behind
-/// - `transformed`: (8, C, bands, columns of the frame in vectors), written
+kernel! {
+    /// - `x`: [`Bands::frame`], and room behind
+    /// - `transformed`: (8, C, bands, columns of the frame in vectors), written
+    fn transform(
+        bands: &Bands,
+        x: &[f32],
+        transformed: &mut [T::Vector],
+    ) = transform_kernel;
+}
+
 #[inline(always)]
-fn transform<T: Lanes>(t: T, bands: &Bands, x: &[f32], transformed: &mut [T::Vector]) {
+fn transform_kernel<T: Lanes>(t: T, bands: &Bands, x: &[f32], transformed: &mut [T::Vector]) {
     let [channels, rows, across] = bands.frame();
     let apart = bands.apart(T::WIDTH) / T::WIDTH;
     let mut at = 0;
@@ -491,12 +494,42 @@ struct Windows<'a, T: Lanes> {
     places: &'a [Places<T>],
 }
 
-/// - `u`: as [`Convolution`] has it
-/// - `bias`: (O)
-/// - `products`: room for those of a tile
-/// - `rows`: (O, written rows of a band, places), written
+kernel! {
+    /// - `u`: as [`Convolution`] has it
+    /// - `bias`: (O)
+    /// - `products`: room for those of a tile
+    /// - `rows`: (O, written rows of a band, places), written
+    fn multiply(
+        bands: &Bands,
+        u: &[f32],
+        bias: &[f32],
+        windows: Windows<'_, T>,
+        products: &mut [T::Vector],
+        rows: &mut [T::Vector],
+    ) = multiply_kernel;
+}
+
 #[inline(always)]
-fn multiply<T: Lanes, const M: usize, const WINOGRAD: bool>(
+fn multiply_kernel<T: Lanes>(
+    t: T,
+    bands: &Bands,
+    u: &[f32],
+    bias: &[f32],
+    windows: Windows<T>,
+    products: &mut [T::Vector],
+    rows: &mut [T::Vector],
+) {
+    match (bands.winograd, bands.side) {
+        (true, 4) => tiles_of::<T, 4, true>(t, bands, u, bias, windows, products, rows),
+        (true, _) => tiles_of::<T, 6, true>(t, bands, u, bias, windows, products, rows),
+        (false, 2) => tiles_of::<T, 2, false>(t, bands, u, bias, windows, products, rows),
+        (false, _) => tiles_of::<T, 1, false>(t, bands, u, bias, windows, products, rows),
+    }
+}
+
+/// [`multiply`], with `M` rows of a band.
+#[inline(always)]
+fn tiles_of<T: Lanes, const M: usize, const WINOGRAD: bool>(
     t: T,
     bands: &Bands,
     u: &[f32],
@@ -630,32 +663,36 @@ fn put<T: Lanes, const M: usize>(
     }
 }
 
-/// Copies `count` numbers four by four: up to three behind them are overwritten, too.
-#[inline(always)]
-fn copy(from: &[f32], to: &mut [f32], count: usize) {
-    for k in (0..count).step_by(4) {
-        to[k..][..4].copy_from_slice(&from[k..][..4]);
-    }
+kernel! {
+    /// Brings the rows into their order.
+    ///
+    /// - `rows`: (O, written rows of a band, places), and room behind
+    /// - `y`: (O, height, width), and room behind, written
+    fn write(
+        bands: &Bands,
+        rows: &[f32],
+        y: &mut [f32],
+    ) = write_kernel;
 }
 
-/// Brings the rows into their order.
-///
-/// - `rows`: (O, written rows of a band, places)
-/// - `y`: (O, height, width), and room behind, written
 #[inline(always)]
-fn write<T: Lanes>(bands: &Bands, rows: &[f32], y: &mut [f32]) {
-    let (outputs, of_band) = (bands.conv.out_channels, bands.written());
+fn write_kernel<T: Lanes>(t: T, bands: &Bands, rows: &[f32], y: &mut [f32]) {
+    let of_band = bands.written();
     let each = bands.row_vectors(T::WIDTH) * T::WIDTH;
     let [height, width] = match bands.pooled {
         true => [bands.conv.output[0] / 2, bands.columns / 2],
         false => bands.conv.output,
     };
-    for o in 0..outputs {
+    let mut to = 0;
+    for o in 0..bands.conv.out_channels {
         for b in 0..bands.count {
             for r in 0..of_band.min(height - b * of_band) {
-                let row = (o * of_band + r) * each + b * width;
-                let i = b * of_band + r;
-                copy(&rows[row..], &mut y[(o * height + i) * width..], width);
+                let from = &rows[(o * of_band + r) * each + b * width..];
+                // By whole vectors: what they write behind a row is overwritten by the next.
+                for j in (0..width).step_by(T::WIDTH) {
+                    t.store(t.load(&from[j..]), &mut y[to + j..][..T::WIDTH]);
+                }
+                to += width;
             }
         }
     }
