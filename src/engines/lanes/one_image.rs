@@ -22,7 +22,7 @@ pub(super) struct OneImage<T: Lanes> {
 
 /// What a stage computes with.
 enum Parameters<T: Lanes> {
-    Conv2d(Convolution<T>),
+    Conv2d(Box<Convolution<T>>),
     Linear {
         /// (O, I)
         weight: Vec<f32>,
@@ -83,7 +83,7 @@ impl<T: Lanes> OneImage<T> {
             let bias = &parameters[layer.bias.clone()];
             match (stage.bands(network), &layer.operation) {
                 (Some(bands), _) => {
-                    Parameters::Conv2d(Convolution::new(lanes, bands, weight, bias))
+                    Parameters::Conv2d(Box::new(Convolution::new(lanes, bands, weight, bias)))
                 }
                 (None, Operation::Linear(_)) => Parameters::Linear {
                     weight: weight.to_vec(),
