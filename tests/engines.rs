@@ -13,6 +13,7 @@ use longhand::engines::lanes::{self, Convolutions, Settings};
 use longhand::engines::{Cuda, Engine, EngineError, Im2col, Metrics, Reference, cuda};
 use longhand::hardware::gpu::Device;
 use longhand::hardware::lanes::Path;
+use longhand::layers::Shape;
 use longhand::network::initialisation::initial_parameters;
 use longhand::network::{Description, Network, Preset};
 use longhand::optimisers::{
@@ -406,11 +407,34 @@ fn predictions_and_metrics_agree_with_the_reference() {
 #[test]
 fn an_image_alone_is_predicted_as_among_others() {
     let presets = Preset::ALL.map(|preset| format!("input 1x28x28, {}", preset.description(10)));
-    let wide = "input 3x7x6, max_pool2d 2 stride=1, conv2d 37 3 padding=1, relu, \
-                conv2d 5 2x3 stride=2x1 padding=1x2, dropout 0.5, flatten, relu, linear 70, linear 4";
-    for text in presets.iter().map(String::as_str).chain([SMALL, wide]) {
+    let texts = [
+        SMALL,
+        WIDE,
+        "input 3x7x6, max_pool2d 2 stride=1, conv2d 37 3 padding=1, relu, \
+         conv2d 5 2x3 stride=2x1 padding=1x2, dropout 0.5, flatten, relu, linear 70, linear 4",
+        // Winograd's filtering: bands that are full and not, one row, one column, a border, many
+        // channels and few; with pooling that drops a row and a column, and without.
+        "input 1x28x28, conv2d 10 5, flatten",
+        "input 4x13x17, conv2d 33 3, relu, max_pool2d 2, conv2d 3 3 padding=1, flatten",
+        "input 3x12x5, conv2d 21 5, relu, max_pool2d 2x1, flatten, linear 4",
+        "input 2x11x19, conv2d 7 5 padding=2x1, relu, max_pool2d 2, conv2d 9 3 padding=2, flatten",
+        "input 2x24x6, conv2d 4 5, relu, max_pool2d 2, flatten",
+        "input 1x40x7, conv2d 11 3x3 padding=0x3, relu, max_pool2d 2, flatten",
+        // Directly: strides beyond the window, borders beyond the image, windows of one pixel.
+        "input 2x17x15, conv2d 6 3 stride=2, relu, max_pool2d 2, conv2d 25 1, flatten, linear 4",
+        "input 3x20x33, conv2d 12 2x3 stride=3x4 padding=1x5, relu, max_pool2d 2, flatten",
+        "input 1x9x9, conv2d 3 4 padding=6, relu, max_pool2d 2, flatten",
+        "input 2x31x9, conv2d 2 5x2 stride=1x3, max_pool2d 3 stride=2 padding=1, flatten",
+        "input 1x5x40, conv2d 22 5x7 stride=1x2, flatten",
+        // No convolution.
+        "input 2x5x7, flatten, dropout 0.5, linear 19, dropout 0.1, relu, linear 4",
+        "input 3x2x3, flatten",
+        "input 1x21x20, max_pool2d 5x4 stride=3x1 padding=2, relu, flatten",
+    ];
+    for text in presets.iter().map(String::as_str).chain(texts) {
         let network = network(text);
-        let data = examples(&network, 3, 4, 7);
+        let classes = network.output().elements();
+        let data = examples(&network, 3, classes.min(4), 7);
         let mut reference = in_f64(&network);
         let mut engines = engines(&network);
         // The second parameters must not meet what is left of the first.
@@ -436,6 +460,56 @@ fn an_image_alone_is_predicted_as_among_others() {
                 }
             }
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// Black and white are 0 and 1: with whole weights every sum is exact, if nothing is transformed.
+    #[test]
+    fn an_image_alone_of_whole_numbers_is_exact(network in one_layer(), seed: u64) {
+        let Some(network) = network else { return Ok(()) };
+        let network = match network.output() {
+            Shape::Image(_) => self::network(&format!("{network}, flatten")),
+            Shape::Features(_) => network,
+        };
+        let numbers = |count, part| whole_numbers(count, seed, part);
+        let pixels = numbers(network.input().iter().product(), 0);
+        let bytes = pixels.iter().map(|&x| if x > 0.0 { 255 } else { 0 }).collect();
+        let image = Images::new(network.input(), bytes).unwrap();
+        let parameters = numbers(network.parameter_count(), 1);
+        let normalisation = Normalisation::none(network.input()[0]);
+        let mut reference = Reference::<f64>::new(network.clone(), normalisation.clone()).unwrap();
+        let wide = parameters.iter().map(|&p| f64::from(p)).collect();
+        reference.load(&TrainingState::from_parameters(wide)).unwrap();
+        let expected = reference.predict(&image).unwrap();
+        for path in Path::ALL.into_iter().filter(|path| path.is_available()) {
+            let settings = Settings { path, convolutions: Convolutions::Direct };
+            let engine = lanes::open(network.clone(), normalisation.clone(), Some(1), settings);
+            let mut engine = engine.unwrap();
+            engine.load(&TrainingState::from_parameters(parameters.clone())).unwrap();
+            let found = engine.predict(&image).unwrap().mapv(f64::from);
+            prop_assert_eq!(&found, &expected, "{}", path);
+        }
+    }
+}
+
+#[test]
+fn nan_reaches_the_logits_of_an_image_alone() {
+    let network = network("input 1x6x20, conv2d 2 3, relu, max_pool2d 2, flatten");
+    let mut parameters = vec![1.0; network.parameter_count()];
+    // The bias of the second channel.
+    parameters[19] = f32::NAN;
+    let image = Images::new(network.input(), vec![200; 120]).unwrap();
+    for mut engine in engines(&network) {
+        engine
+            .load(&TrainingState::from_parameters(parameters.clone()))
+            .unwrap();
+        let logits = engine.predict(&image).unwrap();
+        let nan: Vec<bool> = logits.iter().map(|y| y.is_nan()).collect();
+        let expected: Vec<bool> = (0..36).map(|index| index >= 18).collect();
+        assert_eq!(nan, expected, "{}", engine.name());
     }
 }
 

@@ -1,15 +1,19 @@
 //! Convolution: the forward pass and the two products of the backward pass, one image at a time or
-//! a group of images in the lanes.
+//! a group of images in the lanes; and the gradient by the weight from the winners of pooling.
 //!
 //! A new way is a function that prepares it, and its line in [`FORWARD`], [`INPUT_GRADIENT`] or
 //! [`WEIGHT_GRADIENT`].
 
-use longhand::hardware::lanes::Lanes;
+use longhand::hardware::lanes::{Lanes, MAX_WIDTH};
 use longhand::hardware::{self, Target};
 use longhand::layers::Window;
 use longhand::layers::conv2d::lanes::{Plain, PlainGradients};
+use longhand::layers::conv2d::one_image::{self as bands, Bands, Convolution};
 use longhand::layers::conv2d::winograd::{self, Winograd};
 use longhand::layers::conv2d::{Conv2d, im2col, lanes, reference};
+use longhand::layers::conv2d_relu_max_pool2d::lanes::{Pooled, Winner};
+use longhand::layers::conv2d_relu_max_pool2d::winners;
+use longhand::layers::max_pool2d::{self, MaxPool2d};
 
 use crate::gemm::{Product, matrixmultiply, view, view_mut};
 use crate::groups::{self, OnLanes, first_image, group};
@@ -30,7 +34,15 @@ const FORWARD: &[Way] = &[
     Way::new("lanes_direct", |problem| {
         lanes_pass(problem, Pass::Forward, false)
     }),
-    Way::winograd(|problem| lanes_pass(problem, Pass::Forward, true)),
+    Way::new("lanes_winograd", |problem| {
+        lanes_pass(problem, Pass::Forward, true)
+    }),
+    Way::new("one_image_direct", |problem| {
+        one_image_bands(problem, false)
+    }),
+    Way::new("one_image_winograd", |problem| {
+        one_image_bands(problem, true)
+    }),
 ];
 
 const INPUT_GRADIENT: &[Way] = &[
@@ -40,10 +52,9 @@ const INPUT_GRADIENT: &[Way] = &[
     Way::both("lanes_direct", |problem| {
         lanes_pass(problem, Pass::InputGradient, false)
     }),
-    Way {
-        products: 2,
-        ..Way::winograd(|problem| lanes_pass(problem, Pass::InputGradient, true))
-    },
+    Way::both("lanes_winograd", |problem| {
+        lanes_pass(problem, Pass::InputGradient, true)
+    }),
 ];
 
 const WEIGHT_GRADIENT: &[Way] = &[
@@ -53,7 +64,9 @@ const WEIGHT_GRADIENT: &[Way] = &[
     Way::new("lanes_direct", |problem| {
         lanes_pass(problem, Pass::WeightGradient, false)
     }),
-    Way::winograd(|problem| lanes_pass(problem, Pass::WeightGradient, true)),
+    Way::new("lanes_winograd", |problem| {
+        lanes_pass(problem, Pass::WeightGradient, true)
+    }),
 ];
 
 /// Which of the three.
@@ -89,6 +102,11 @@ trait Run {
     fn images(&self) -> usize {
         1
     }
+
+    /// The operations of one image, where they are others than the definition's.
+    fn executed_flops(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// One image at a time: `run` is told the turn, and what it is to write or to add to.
@@ -123,8 +141,6 @@ type Prepare = for<'a> fn(&'a Problem) -> Option<Box<dyn Run + 'a>>;
 struct Way {
     name: &'static str,
     prepare: Prepare,
-    /// Whether it needs other operations than the definition's.
-    winograd: bool,
     /// How many of the three it computes at once.
     products: u64,
 }
@@ -134,7 +150,6 @@ impl Way {
         Self {
             name,
             prepare,
-            winograd: false,
             products: 1,
         }
     }
@@ -144,13 +159,6 @@ impl Way {
         Self {
             products: 2,
             ..Self::new(name, prepare)
-        }
-    }
-
-    const fn winograd(prepare: Prepare) -> Self {
-        Self {
-            winograd: true,
-            ..Self::new("lanes_winograd", prepare)
         }
     }
 }
@@ -173,6 +181,86 @@ pub fn bench(bench: &mut Bench) {
                 problem.time(bench, group, way, expected);
             }
         }
+        groups::on_lanes(FromWinners {
+            bench,
+            problem: &problem,
+        });
+    }
+}
+
+/// The gradient by the weight where ReLU and pooling follow, from the winners alone.
+struct FromWinners<'a> {
+    bench: &'a mut Bench,
+    problem: &'a Problem,
+}
+
+impl OnLanes for FromWinners<'_> {
+    type Output = ();
+
+    fn call<T: Lanes>(self, t: T) {
+        let Self { bench, problem } = self;
+        let Problem {
+            conv, weight, bias, ..
+        } = problem;
+        if !winners::fits(conv) {
+            return;
+        }
+        let window = Window {
+            stride: [2; 2],
+            ..Window::new([2; 2])
+        };
+        let pool = MaxPool2d::new(conv.y(), window).expect("it fits");
+        let windows = pool.y().iter().product();
+        let d_y = random_sets(3, windows);
+        let [x, d_y_groups] = [&problem.x, &d_y]
+            .map(|images| -> Vec<_> { (0..SETS).map(|turn| group(t, images, turn)).collect() });
+        let mut scratch = t.zeros(lanes::frame_len(conv).max(winners::scratch_len(conv)));
+        let mut winners_of = vec![vec![Winner::default(); windows]; SETS];
+        // As if all had come through ReLU: what it holds back is the work of another kernel.
+        for (x, winners) in x.iter().zip(&mut winners_of) {
+            let mut y = Pooled {
+                size: pool.output,
+                bias,
+                y: &mut t.zeros(windows),
+                winners,
+            };
+            lanes::forward(t, conv, x, weight, &mut scratch, &mut y);
+        }
+        let mut d_weight = vec![0.0; weight.len()];
+        let mut run = |turn: usize, d_weight: &mut [f32]| {
+            let (x, winners, d_y) = (&x[turn], &winners_of[turn], &d_y_groups[turn]);
+            let scratch = &mut scratch;
+            winners::backward_weight(t, conv, x, winners, d_y, pool.output, scratch, d_weight);
+        };
+
+        run(0, &mut d_weight);
+        let mut expected = vec![0.0; weight.len()];
+        for image in (0..T::WIDTH).map(|lane| lane % SETS) {
+            let [weight, bias, x, d_y] = [weight, bias, &problem.x[image], &d_y[image]]
+                .map(|numbers| numbers.iter().map(|&x| f64::from(x)).collect::<Vec<_>>());
+            let mut y = vec![0.0; problem.d_y[0].len()];
+            reference::forward(conv, &x, &weight, &bias, &mut y);
+            let mut d_conv = vec![0.0; y.len()];
+            max_pool2d::reference::backward(&pool, &y, &d_y, &mut d_conv);
+            let (mut d_x, mut d_bias) = (vec![0.0; x.len()], vec![0.0; bias.len()]);
+            let d_weight = &mut expected;
+            reference::backward(conv, &x, &weight, &d_conv, &mut d_x, d_weight, &mut d_bias);
+        }
+        let group = "conv2d_relu_max_pool2d_weight_gradient";
+        check(group, &d_weight, &expected);
+        let elements = weight.len() + problem.x[0].len() + 2 * windows;
+        let case = Case {
+            group,
+            way: "lanes_winners".to_owned(),
+            shape: problem.shape(),
+            times: T::WIDTH,
+            threads: 1,
+            flops: conv.flops(),
+            executed_flops: Some((2 * conv.fan_in() * windows) as u64),
+            bytes: (size_of::<f32>() * elements) as u64,
+            memory_bound: false,
+        };
+        bench.time(case, |turn| run(turn, &mut d_weight));
     }
 }
 
@@ -222,12 +310,7 @@ impl Problem {
             return;
         };
         let (conv, images) = (&self.conv, run.images());
-        let [channels, height, width] = conv.x();
-        let [kernel_height, kernel_width] = conv.window.kernel;
-        let shape = format!(
-            "{channels}->{} {kernel_height}x{kernel_width} on {height}x{width}",
-            conv.out_channels
-        );
+        let shape = self.shape();
         run.run(0);
         check(
             &format!("{group} {} {shape}", way.name),
@@ -235,7 +318,6 @@ impl Problem {
             &self.expected(pass, images),
         );
         let elements = self.weight.len() + self.bias.len() + self.x[0].len() + self.d_y[0].len();
-        let winograd = Winograd::new(conv, images).filter(|_| way.winograd);
         let case = Case {
             group,
             way: way.name.to_owned(),
@@ -243,15 +325,18 @@ impl Problem {
             times: images,
             threads: 1,
             flops: way.products * conv.flops(),
-            executed_flops: winograd.map(|winograd| match pass {
-                Pass::Forward => winograd.forward_flops(),
-                Pass::InputGradient => winograd.backward_flops(true),
-                Pass::WeightGradient => winograd.backward_flops(false),
-            }),
+            executed_flops: run.executed_flops(),
             bytes: way.products * (size_of::<f32>() * elements) as u64,
             memory_bound: false,
         };
         bench.time(case, |turn| run.run(turn));
+    }
+
+    fn shape(&self) -> String {
+        let [channels, height, width] = self.conv.x();
+        let [kernel_height, kernel_width] = self.conv.window.kernel;
+        let outputs = self.conv.out_channels;
+        format!("{channels}->{outputs} {kernel_height}x{kernel_width} on {height}x{width}")
     }
 
     /// O, K = C kh kw, P = oh ow.
@@ -409,6 +494,68 @@ fn weight_gradient_gemm(problem: &Problem) -> Option<Box<dyn Run + '_>> {
     })
 }
 
+fn one_image_bands(problem: &Problem, winograd: bool) -> Option<Box<dyn Run + '_>> {
+    groups::on_lanes(OneImageBands { problem, winograd })
+}
+
+/// One image, whose own numbers stand in the lanes, directly or by Winograd's filtering.
+struct OneImageBands<'a> {
+    problem: &'a Problem,
+    winograd: bool,
+}
+
+impl<'a> OnLanes for OneImageBands<'a> {
+    type Output = Option<Box<dyn Run + 'a>>;
+
+    fn call<T: Lanes>(self, t: T) -> Self::Output {
+        let Problem {
+            conv,
+            weight,
+            bias,
+            x,
+            d_y,
+        } = self.problem;
+        let bands = Bands::new(conv, None, self.winograd);
+        let x = x.iter().map(|x| [&x[..], &[0.0; MAX_WIDTH]].concat());
+        Some(Box::new(Alone {
+            t,
+            bands,
+            convolution: Convolution::new(t, bands, weight, bias),
+            x: x.collect(),
+            outputs: d_y[0].len(),
+            y: vec![0.0; d_y[0].len() + MAX_WIDTH],
+        }))
+    }
+}
+
+/// The buffers of one image.
+struct Alone<T: Lanes> {
+    t: T,
+    bands: Bands,
+    convolution: Convolution<T>,
+    /// Each (C, H, W), and room behind.
+    x: Vec<Vec<f32>>,
+    /// O oh ow.
+    outputs: usize,
+    /// (O, oh, ow), and room behind.
+    y: Vec<f32>,
+}
+
+impl<T: Lanes> Run for Alone<T> {
+    fn run(&mut self, turn: usize) {
+        let (x, y) = (&self.x[turn], &mut self.y);
+        bands::forward(self.t, &mut self.convolution, x, y);
+    }
+
+    fn output(&self) -> Vec<f32> {
+        self.y[..self.outputs].to_vec()
+    }
+
+    fn executed_flops(&self) -> Option<u64> {
+        (self.bands.flops() != self.bands.conv().flops()).then(|| self.bands.flops())
+    }
+}
+
 fn lanes_pass(problem: &Problem, pass: Pass, winograd: bool) -> Option<Box<dyn Run + '_>> {
     groups::on_lanes(LanesPass {
         problem,
@@ -540,5 +687,14 @@ impl<T: Lanes> Run for Group<'_, T> {
 
     fn images(&self) -> usize {
         T::WIDTH
+    }
+
+    fn executed_flops(&self) -> Option<u64> {
+        let winograd = self.winograd.as_ref()?;
+        Some(match self.pass {
+            Pass::Forward => winograd.forward_flops(),
+            Pass::InputGradient => winograd.backward_flops(true),
+            Pass::WeightGradient => winograd.backward_flops(false),
+        })
     }
 }

@@ -311,6 +311,14 @@ fn linear_in_lanes<T: Lanes>(t: T, bench: &mut Bench) {
         check("linear in lanes", found, expected);
     }
 
+    let mut y_alone = vec![0.0; outputs];
+    linear::one_image::forward(t, &linear, &x[0], &weight, &bias, &mut y_alone);
+    check("linear of one image", &y_alone, &expected[0]);
+    let [case_alone, _] = linear_cases(&linear, "one_image", 1);
+    bench.time(case_alone, |turn| {
+        linear::one_image::forward(t, &linear, &x[turn], &weight, &bias, &mut y_alone);
+    });
+
     let [case_forward, case_backward] = linear_cases(&linear, "lanes", T::WIDTH);
     bench.time(case_forward, |turn| {
         linear::lanes::forward(t, &linear, &x_groups[turn], &weight, &bias, &mut y);

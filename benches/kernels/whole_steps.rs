@@ -87,6 +87,19 @@ fn saved(kind: EngineKind, network: &Network) -> Option<[u64; 2]> {
     Some(saved)
 }
 
+/// The same of the forward pass of one image alone.
+fn saved_alone(kind: EngineKind, network: &Network) -> Option<u64> {
+    if kind != EngineKind::Lanes {
+        return None;
+    }
+    let stages = plan::plan(network, groups::path().width(), Convolutions::Fastest);
+    let saved = stages.iter().filter_map(|stage| {
+        let bands = stage.bands(network)?;
+        bands.conv().flops().checked_sub(bands.flops())
+    });
+    Some(saved.sum())
+}
+
 fn train_step(bench: &mut Bench, kind: EngineKind, network: &Network, data: &Data) {
     for size in [1, 32, 256] {
         let mut engine = open(kind, network, data);
@@ -133,8 +146,11 @@ fn predict(bench: &mut Bench, kind: EngineKind, network: &Network, data: &Data) 
             shape: n.to_string(),
             threads: engine.threads(),
             flops: n as u64 * network.forward_flops(),
-            executed_flops: saved(kind, network)
-                .map(|[forward, _]| n as u64 * (network.forward_flops() - forward)),
+            executed_flops: match n {
+                1 => saved_alone(kind, network),
+                _ => saved(kind, network).map(|[forward, _]| forward),
+            }
+            .map(|saved| n as u64 * (network.forward_flops() - saved)),
             // Pixels, parameters and logits.
             bytes: (n * (all.pixels() + 4 * network.output().elements())
                 + 4 * network.parameter_count()) as u64,

@@ -7,7 +7,7 @@
 //! and meet at a barrier twice a step ([`crate::hardware::workers`]): when all slices are done, and
 //! when the first thread has changed the parameters.
 //!
-//! One image alone goes another way: its channels stand in the lanes, on the caller's thread.
+//! One image alone goes another way: its own numbers stand in the lanes, on the caller's thread.
 //!
 //! [`mod@plan`] says which layers are fused and how each convolution is computed. Every buffer is
 //! allocated before the first step or in it.
@@ -67,7 +67,9 @@ pub(super) fn workspace_bytes(network: &Network, settings: Settings, training: b
 
 /// How many bytes the buffers and weights of one image alone are.
 pub(super) fn one_image_bytes(network: &Network, settings: Settings) -> u64 {
-    one_image::Sizes::of(network, settings.path.width()).bytes(settings.path.width())
+    let width = settings.path.width();
+    let stages = plan::plan(network, width, settings.convolutions);
+    one_image::bytes(network, &stages, width)
 }
 
 /// How the engine computes.
@@ -503,10 +505,11 @@ impl<T: lanes::Lanes> Engine for Lanes<T> {
         if images.len() == 1 {
             let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
             let one_image = self.one_image.get_or_insert_with(|| {
-                let normalisation = self.normalisation.clone();
-                OneImage::new(self.lanes, &self.network, normalisation, &state.parameters)
+                let (network, normalisation) = (&self.network, &self.normalisation);
+                let parameters = &state.parameters;
+                OneImage::new(self.lanes, network, &self.stages, normalisation, parameters)
             });
-            one_image.predict(&self.network, images.image(0), rows);
+            one_image.predict(&self.network, &self.stages, images.image(0), rows);
             return Ok(logits);
         }
         let groups: Vec<_> = (rows.chunks_mut(T::WIDTH * classes))

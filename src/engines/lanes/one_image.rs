@@ -1,83 +1,67 @@
-//! One image alone, as fast as one thread can: a group would leave all lanes but one empty, so the
-//! channels of each pixel stand in the lanes instead, and the weights are laid out for that.
+//! One image alone, as fast as one thread can: a group would leave all lanes but one empty, so
+//! neighbouring numbers of the image stand in the lanes instead: layout `(C, H, W)` of numbers.
 
+use super::plan::Stage;
 use crate::data::Normalisation;
 use crate::hardware::lanes::Lanes;
-use crate::layers::{Shape, conv2d, flatten, linear, max_pool2d, relu};
+use crate::layers::conv2d::one_image::Convolution;
+use crate::layers::{conv2d, linear, max_pool2d, relu};
 use crate::network::{Network, Operation};
 
 /// Buffers for an image, and weights laid out.
 pub(super) struct OneImage<T: Lanes> {
     lanes: T,
-    normalisation: Normalisation,
-    /// The normalised image: (C, H, W).
-    image: Vec<f32>,
-    /// What stands before every layer, and behind the last: (H, W, C vectors), or the vectors of
-    /// the features.
+    /// What every byte becomes: (C, 256).
+    normalised: Vec<f32>,
+    /// What stands before every stage, and behind the last: numbers (C, H, W) or features, and room
+    /// behind them.
     activations: Vec<Vec<T::Vector>>,
-    /// Of every layer, none where it has none.
-    parameters: Vec<LaidOut<T>>,
-    /// The padded input of a convolution.
-    frame: Vec<f32>,
+    /// Of every stage.
+    parameters: Vec<Parameters<T>>,
 }
 
-/// How large the buffers and weights of a [`OneImage`] are.
-pub(super) struct Sizes {
-    /// Vectors before every layer, and behind the last.
-    activations: Vec<usize>,
-    /// Of every layer, the vectors of its weight and its bias.
-    parameters: Vec<[usize; 2]>,
-    /// Numbers.
-    image: usize,
-    frame: usize,
+/// What a stage computes with.
+enum Parameters<T: Lanes> {
+    Conv2d(Box<Convolution<T>>),
+    Linear {
+        /// (O, I)
+        weight: Vec<f32>,
+        /// (O)
+        bias: Vec<f32>,
+    },
+    MaxPool2d {
+        /// (W), a row that is as high as a window.
+        row: Vec<T::Vector>,
+    },
+    None,
 }
 
-impl Sizes {
-    /// For vectors of so many lanes.
-    pub(super) fn of(network: &Network, width: usize) -> Self {
-        let vectors = |shape: Shape| match shape {
-            Shape::Image([channels, height, across]) => height * across * channels.div_ceil(width),
-            Shape::Features(features) => features.div_ceil(width),
-        };
-        let layers = network.layers();
-        let shapes = std::iter::once(Shape::Image(network.input()));
-        let frames = layers.iter().map(|layer| match &layer.operation {
-            Operation::Conv2d(conv) => conv2d::one_image::frame_len(conv, width),
+/// How many bytes the buffers and weights of a [`OneImage`] are.
+pub(super) fn bytes(network: &Network, stages: &[Stage], width: usize) -> u64 {
+    let vectors: usize = activations(network, stages, width).sum();
+    let parameters = stages.iter().map(|stage| {
+        let layer = &network.layers()[stage.layer];
+        match (stage.bands(network), &layer.operation) {
+            (Some(bands), _) => bands.bytes(width),
+            (None, Operation::Linear(_)) => 4 * (layer.weight.len() + layer.bias.len()) as u64,
+            (None, Operation::MaxPool2d(pool)) => 4 * pool.input[1].next_multiple_of(width) as u64,
             _ => 0,
-        });
-        let parameters = layers.iter().map(|layer| {
-            let weight = match &layer.operation {
-                Operation::Conv2d(conv) => conv2d::one_image::filters_len(conv, width),
-                Operation::Linear(l) => linear::one_image::columns_len(l, width),
-                _ => 0,
-            };
-            [weight, layer.bias.len().div_ceil(width)]
-        });
-        Self {
-            activations: (shapes.chain(layers.iter().map(|layer| layer.output)))
-                .map(vectors)
-                .collect(),
-            parameters: parameters.collect(),
-            image: network.input().iter().product(),
-            frame: frames.max().unwrap_or(0),
         }
-    }
-
-    /// All of them in bytes.
-    pub(super) fn bytes(&self, width: usize) -> u64 {
-        let vectors = self
-            .activations
-            .iter()
-            .chain(self.parameters.as_flattened());
-        let vectors: u64 = vectors.map(|&vectors| vectors as u64).sum();
-        4 * (width as u64 * vectors + (self.image + self.frame) as u64)
-    }
+    });
+    4 * (width * vectors + 256 * network.input()[0]) as u64 + parameters.sum::<u64>()
 }
 
-struct LaidOut<T: Lanes> {
-    weight: Vec<T::Vector>,
-    /// (O vectors)
-    bias: Vec<T::Vector>,
+/// Vectors before every stage, and behind the last: one more than are filled, for whole vectors are
+/// read and written.
+fn activations(network: &Network, stages: &[Stage], width: usize) -> impl Iterator<Item = usize> {
+    let input = network.input().iter().product();
+    let behind = stages.iter().map(|stage| {
+        let last = stage.layer + stage.layers() - 1;
+        network.layers()[last].output.elements()
+    });
+    std::iter::once(input)
+        .chain(behind)
+        .map(move |numbers: usize| numbers.div_ceil(width) + 1)
 }
 
 impl<T: Lanes> OneImage<T> {
@@ -85,80 +69,86 @@ impl<T: Lanes> OneImage<T> {
     pub(super) fn new(
         lanes: T,
         network: &Network,
-        normalisation: Normalisation,
+        stages: &[Stage],
+        normalisation: &Normalisation,
         parameters: &[f32],
     ) -> Self {
-        let sizes = Sizes::of(network, T::WIDTH);
-        let layers = network.layers().iter().zip(&sizes.parameters);
-        let laid_out = layers.map(|(layer, &[weight_len, bias_len])| {
+        let channels = normalisation.channels();
+        let bytes: Vec<u8> = (0..channels).flat_map(|_| 0..=255).collect();
+        let mut normalised = vec![0.0; bytes.len()];
+        normalisation.apply(&bytes, &mut normalised);
+        let of_stage = |stage: &Stage| {
+            let layer = &network.layers()[stage.layer];
             let weight = &parameters[layer.weight.clone()];
-            let mut bias = lanes.zeros(bias_len);
-            lanes.numbers_mut(&mut bias)[..layer.bias.len()]
-                .copy_from_slice(&parameters[layer.bias.clone()]);
-            let mut laid_out = lanes.zeros(weight_len);
-            match &layer.operation {
-                Operation::Conv2d(conv) => {
-                    conv2d::one_image::lay_out(lanes, conv, weight, &mut laid_out);
+            let bias = &parameters[layer.bias.clone()];
+            match (stage.bands(network), &layer.operation) {
+                (Some(bands), _) => {
+                    Parameters::Conv2d(Box::new(Convolution::new(lanes, bands, weight, bias)))
                 }
-                Operation::Linear(l) => {
-                    linear::one_image::lay_out(lanes, l, weight, &mut laid_out);
-                }
-                _ => {}
+                (None, Operation::Linear(_)) => Parameters::Linear {
+                    weight: weight.to_vec(),
+                    bias: bias.to_vec(),
+                },
+                (None, Operation::MaxPool2d(pool)) => Parameters::MaxPool2d {
+                    row: lanes.zeros(pool.input[1].div_ceil(T::WIDTH)),
+                },
+                _ => Parameters::None,
             }
-            LaidOut {
-                weight: laid_out,
-                bias,
-            }
-        });
+        };
         Self {
             lanes,
-            normalisation,
-            parameters: laid_out.collect(),
-            activations: (sizes.activations.iter())
-                .map(|&count| lanes.zeros(count))
+            normalised,
+            activations: activations(network, stages, T::WIDTH)
+                .map(|vectors| lanes.zeros(vectors))
                 .collect(),
-            image: vec![0.0; sizes.image],
-            frame: vec![0.0; sizes.frame],
+            parameters: stages.iter().map(of_stage).collect(),
         }
     }
 
     /// - `image`: (C, H, W)
     /// - `output`: the numbers behind the last layer, written
-    pub(super) fn predict(&mut self, network: &Network, image: &[u8], output: &mut [f32]) {
-        self.read(network, image);
+    pub(super) fn predict(
+        &mut self,
+        network: &Network,
+        stages: &[Stage],
+        image: &[u8],
+        output: &mut [f32],
+    ) {
+        self.read(image);
         let t = self.lanes;
-        for (index, (layer, laid_out)) in network.layers().iter().zip(&self.parameters).enumerate()
-        {
+        for (index, (stage, parameters)) in stages.iter().zip(&mut self.parameters).enumerate() {
             let (before, behind) = self.activations.split_at_mut(index + 1);
             let (x, y) = (&before[index][..], &mut behind[0][..]);
-            let LaidOut { weight, bias } = laid_out;
-            match (&layer.operation, layer.input) {
-                (Operation::Conv2d(conv), _) => {
-                    conv2d::one_image::forward(t, conv, x, weight, bias, &mut self.frame, y);
+            match (parameters, &network.layers()[stage.layer].operation) {
+                (Parameters::Conv2d(convolution), _) => {
+                    let (x, y) = (t.numbers(x), t.numbers_mut(y));
+                    conv2d::one_image::forward(t, convolution, x, y);
                 }
-                (Operation::Relu, _) => relu::lanes::forward(t, x, y),
-                (Operation::MaxPool2d(pool), _) => max_pool2d::one_image::forward(t, pool, x, y),
-                (Operation::Flatten, Shape::Image([channels, ..])) => {
-                    flatten::one_image::forward(t, channels, x, y);
+                (Parameters::Linear { weight, bias }, Operation::Linear(l)) => {
+                    let (x, y) = (t.numbers(x), t.numbers_mut(y));
+                    linear::one_image::forward(t, l, x, weight, bias, y);
                 }
-                (Operation::Linear(l), _) => {
-                    linear::one_image::forward(t, l, t.numbers(x), weight, bias, y);
+                (_, Operation::Relu) => relu::lanes::forward(t, x, y),
+                (Parameters::MaxPool2d { row }, Operation::MaxPool2d(pool)) => {
+                    let (x, y) = (t.numbers(x), t.numbers_mut(y));
+                    max_pool2d::one_image::forward(t, pool, x, t.numbers_mut(row), y);
                 }
-                (Operation::Dropout(_) | Operation::Flatten, _) => y.copy_from_slice(x),
+                _ => y.copy_from_slice(x),
             }
         }
         let last = &self.activations[self.activations.len() - 1];
         output.copy_from_slice(&t.numbers(last)[..output.len()]);
     }
 
-    fn read(&mut self, network: &Network, image: &[u8]) {
-        self.normalisation.apply(image, &mut self.image);
-        let [channels, height, width] = network.input();
-        let apart = channels.next_multiple_of(T::WIDTH);
-        let x = self.lanes.numbers_mut(&mut self.activations[0]); // x: (H, W, apart)
-        for (c, plane) in self.image.chunks_exact(height * width).enumerate() {
-            for (&number, x) in plane.iter().zip(x.chunks_exact_mut(apart)) {
-                x[c] = number;
+    /// - `image`: (C, H, W)
+    fn read(&mut self, image: &[u8]) {
+        let x = self.lanes.numbers_mut(&mut self.activations[0]);
+        let tables = self.normalised.as_chunks::<256>().0;
+        let plane = image.len() / tables.len();
+        let planes = image.chunks_exact(plane).zip(x.chunks_exact_mut(plane));
+        for (table, (image, x)) in tables.iter().zip(planes) {
+            for (x, &byte) in x.iter_mut().zip(image) {
+                *x = table[usize::from(byte)];
             }
         }
     }

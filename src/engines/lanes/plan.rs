@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use crate::layers::conv2d::one_image::Bands;
 use crate::layers::conv2d::winograd::Winograd;
 use crate::layers::conv2d_relu_max_pool2d::{self, winners};
 use crate::layers::max_pool2d::MaxPool2d;
@@ -57,6 +58,19 @@ impl Stage {
             Kind::Conv2dReluMaxPool2d(..) => 3,
             Kind::Conv2d(_) | Kind::Alone => 1,
         }
+    }
+
+    /// How its convolution is cut where one image comes alone, if it has one.
+    pub fn bands(&self, network: &Network) -> Option<Bands> {
+        let (way, pool) = match &self.kind {
+            Kind::Conv2d(way) => (way, None),
+            Kind::Conv2dReluMaxPool2d(way, pool) => (way, Some(pool)),
+            Kind::Alone => return None,
+        };
+        let Operation::Conv2d(conv) = &network.layers()[self.layer].operation else {
+            return None;
+        };
+        Some(Bands::new(conv, pool, matches!(way, Way::Winograd(_))))
     }
 }
 

@@ -96,6 +96,16 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
+    fn max(self, candidate: __m256, maximum: __m256) -> __m256 {
+        avx2!({
+            // Where either is NaN, or both are equal, the second is taken.
+            let larger = _mm256_max_ps(candidate, maximum);
+            let nan = _mm256_cmp_ps::<_CMP_UNORD_Q>(candidate, candidate);
+            _mm256_blendv_ps(larger, candidate, nan)
+        })
+    }
+
+    #[inline(always)]
     fn equal(self, a: __m256, b: __m256) -> __m256 {
         avx2!(_mm256_cmp_ps::<_CMP_EQ_OQ>(a, b))
     }
@@ -151,6 +161,19 @@ impl Lanes for Avx2 {
             let low = _mm256_castpd_ps(_mm256_unpacklo_pd(ab, cd));
             let high = _mm256_castpd_ps(_mm256_unpackhi_pd(ab, cd));
             _mm256_add_ps(low, high)
+        })
+    }
+
+    #[inline(always)]
+    fn unzip(self, a: __m256, b: __m256) -> [__m256; 2] {
+        avx2!({
+            // The halves: a0 a1 a2 a3 b0 b1 b2 b3, a4 a5 a6 a7 b4 b5 b6 b7.
+            let low = _mm256_permute2f128_ps::<0x20>(a, b);
+            let high = _mm256_permute2f128_ps::<0x31>(a, b);
+            [
+                _mm256_shuffle_ps::<0b10_00_10_00>(low, high),
+                _mm256_shuffle_ps::<0b11_01_11_01>(low, high),
+            ]
         })
     }
 

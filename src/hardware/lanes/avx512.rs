@@ -105,6 +105,16 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
+    fn max(self, candidate: __m512, maximum: __m512) -> __m512 {
+        avx512!({
+            // Where either is NaN, or both are equal, the second is taken.
+            let larger = _mm512_max_ps(candidate, maximum);
+            let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(candidate, candidate);
+            _mm512_mask_mov_ps(larger, nan, candidate)
+        })
+    }
+
+    #[inline(always)]
     fn equal(self, a: __m512, b: __m512) -> __mmask16 {
         avx512!(_mm512_cmp_ps_mask::<_CMP_EQ_OQ>(a, b))
     }
@@ -130,7 +140,23 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
+    fn unzip(self, a: __m512, b: __m512) -> [__m512; 2] {
+        avx512!({
+            let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+            let odd = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+            [
+                _mm512_permutex2var_ps(a, even, b),
+                _mm512_permutex2var_ps(a, odd, b),
+            ]
+        })
+    }
+
+    #[inline(always)]
     fn store(self, vector: __m512, to: &mut [f32]) {
+        if let Some(to) = to.first_chunk_mut::<16>() {
+            // SAFETY: AVX-512 is here, and there is room for 16 numbers.
+            return unsafe { _mm512_storeu_ps(to.as_mut_ptr(), vector) };
+        }
         let first = first(to.len());
         // SAFETY: AVX-512 is here, and only numbers that `to` has are written.
         unsafe { _mm512_mask_storeu_ps(to.as_mut_ptr(), first, vector) }

@@ -19,6 +19,9 @@
 //! multiply-adds of its own. A tile of 5 channels by 4 pixels reads 5 weights and 4 vectors for 20
 //! multiply-adds, so that reading is never what it waits for.
 //!
+//! One image alone would leave all lanes but one empty: its own neighbouring numbers stand in them
+//! then ([`crate::layers::conv2d::one_image`]).
+//!
 //! [`Lanes`] names the operations. A value of a type that implements it is a proof: it can only
 //! be had where the processor has the instructions ([`Path`]), which makes every operation safe.
 
@@ -59,7 +62,7 @@ pub trait Lanes: Copy + Send + Sync + 'static {
     type Vector: Copy + Send + Sync;
 
     /// A yes or no for every lane.
-    type Mask: Copy;
+    type Mask: Copy + Send + Sync;
 
     /// Calls a kernel compiled for these instructions.
     fn run<K: Kernel<Self>>(self, kernel: K);
@@ -91,6 +94,9 @@ pub trait Lanes: Copy + Send + Sync + 'static {
     /// Where `candidate` takes the place of `maximum`: where it is larger, or NaN.
     fn wins(self, candidate: Self::Vector, maximum: Self::Vector) -> Self::Mask;
 
+    /// `candidate` where it wins, else `maximum`.
+    fn max(self, candidate: Self::Vector, maximum: Self::Vector) -> Self::Vector;
+
     /// Where both are the same number.
     fn equal(self, a: Self::Vector, b: Self::Vector) -> Self::Mask;
 
@@ -105,6 +111,10 @@ pub trait Lanes: Copy + Send + Sync + 'static {
 
     /// The mask of such bits.
     fn mask(self, bits: u16) -> Self::Mask;
+
+    /// The even lanes of `a` and then of `b`, and their odd lanes: what stood side by side stands in
+    /// the same lane of the two.
+    fn unzip(self, a: Self::Vector, b: Self::Vector) -> [Self::Vector; 2];
 
     /// The sum over the lanes of each of `WIDTH` vectors: lane `k` is that of `vectors[k]`.
     fn sums(self, vectors: &[Self::Vector]) -> Self::Vector;
@@ -163,8 +173,11 @@ pub trait Lanes: Copy + Send + Sync + 'static {
     fn store(self, vector: Self::Vector, to: &mut [f32]) {
         let vector = [vector];
         let numbers = self.numbers(&vector);
-        let count = to.len().min(Self::WIDTH);
-        to[..count].copy_from_slice(&numbers[..count]);
+        // A copy of a known length is one instruction.
+        match to.get_mut(..Self::WIDTH) {
+            Some(to) => to.copy_from_slice(numbers),
+            None => to.copy_from_slice(&numbers[..to.len()]),
+        }
     }
 
     /// The numbers of `from`, which may be fewer than there are lanes: the rest are 0.
@@ -210,19 +223,19 @@ pub trait Kernel<T: Lanes> {
     fn call(self, t: T);
 }
 
-/// Defines a public function that calls an inlined one, compiled for the lanes' instructions.
+/// Defines a function that calls an inlined one, compiled for the lanes' instructions.
 ///
 /// `pub fn name[Y: Bound<T>](argument: Type, …) = inlined;` becomes
 /// `pub fn name<T: Lanes, Y: Bound<T>>(t: T, argument: Type, …)`.
 macro_rules! kernel {
     (
         $(#[$doc:meta])*
-        pub fn $name:ident $([$Y:ident: $bound:path])? ($($argument:ident: $type:ty),* $(,)?)
+        $vis:vis fn $name:ident $([$Y:ident: $bound:path])? ($($argument:ident: $type:ty),* $(,)?)
             = $inlined:ident;
     ) => {
         $(#[$doc])*
         #[allow(clippy::too_many_arguments, reason = "the tensors of the formula")]
-        pub fn $name<T: Lanes $(, $Y: $bound)?>(t: T, $($argument: $type),*) {
+        $vis fn $name<T: Lanes $(, $Y: $bound)?>(t: T, $($argument: $type),*) {
             struct Arguments<A>(A);
             impl<T: Lanes $(, $Y: $bound)?> $crate::hardware::lanes::Kernel<T>
                 for Arguments<($($type,)*)>

@@ -81,6 +81,11 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
+    fn max(self, candidate: Eight, maximum: Eight) -> Eight {
+        self.select(self.wins(candidate, maximum), candidate, maximum)
+    }
+
+    #[inline(always)]
     fn equal(self, a: Eight, b: Eight) -> [bool; 8] {
         std::array::from_fn(|k| a.0[k] == b.0[k])
     }
@@ -123,6 +128,15 @@ impl Lanes for Portable {
             let quad = &vectors[k % QUAD].0[k / QUAD * QUAD..];
             (quad[0] + quad[2]) + (quad[1] + quad[3])
         })
+    }
+
+    #[inline(always)]
+    fn unzip(self, a: Eight, b: Eight) -> [Eight; 2] {
+        let [a, b] = [a.0, b.0];
+        [
+            Eight([a[0], a[2], a[4], a[6], b[0], b[2], b[4], b[6]]),
+            Eight([a[1], a[3], a[5], a[7], b[1], b[3], b[5], b[7]]),
+        ]
     }
 
     #[inline(always)]

@@ -7,5 +7,4 @@
 //! d_x = d_y
 //! ```
 
-pub mod one_image;
 pub mod reference;

@@ -1,36 +1,48 @@
-//! Maximum pooling of one image, with its channels in the lanes: layout `(H, W, C)`, a pixel's
-//! channels filling as many vectors as they need.
+//! Maximum pooling of one image, with neighbouring pixels in the lanes: first over the rows of a
+//! line of windows, then over the columns of each.
 
-use super::MaxPool2d;
+use super::{MaxPool2d, wins};
 use crate::hardware::lanes::{Lanes, kernel};
 
 kernel! {
-    /// - `x`: (H, W, C vectors)
-    /// - `y`: (oh, ow, C vectors), written
+    /// - `x`: (C, H, W), and at least one vector more behind, which is not used
+    /// - `row`: (W), filled up to whole vectors, for a while
+    /// - `y`: (C, oh, ow), written
     pub fn forward(
         pool: &MaxPool2d,
-        x: &[T::Vector],
-        y: &mut [T::Vector],
+        x: &[f32],
+        row: &mut [f32],
+        y: &mut [f32],
     ) = forward_kernel;
 }
 
 #[inline(always)]
-fn forward_kernel<T: Lanes>(t: T, pool: &MaxPool2d, x: &[T::Vector], y: &mut [T::Vector]) {
-    let each = pool.channels.div_ceil(T::WIDTH);
-    let ([kernel_height, kernel_width], [_, out_width]) = (pool.window.kernel, pool.output);
-    for (window, y) in y.chunks_exact_mut(each).enumerate() {
-        let at = [window / out_width, window % out_width];
-        for (k, y) in y.iter_mut().enumerate() {
-            let mut maximum = t.splat(f32::NEG_INFINITY);
-            for u in 0..kernel_height {
-                for v in 0..kernel_width {
-                    if let Some([m, n]) = pool.window.pixel(at, [u, v], pool.input) {
-                        let pixel = x[(m * pool.input[1] + n) * each + k];
-                        maximum = t.select(t.wins(pixel, maximum), pixel, maximum);
-                    }
-                }
+fn forward_kernel<T: Lanes>(t: T, pool: &MaxPool2d, x: &[f32], row: &mut [f32], y: &mut [f32]) {
+    let ([height, width], [out_height, out_width]) = (pool.input, pool.output);
+    // The pixels under a window, along an axis: at least one.
+    let under = |axis: usize, at: usize| {
+        let (start, border) = (at * pool.window.stride[axis], pool.window.padding[axis]);
+        let end = start + pool.window.kernel[axis] - border;
+        start.saturating_sub(border)..end.min(pool.input[axis])
+    };
+    for (line, y) in y
+        .chunks_exact_mut(out_width)
+        .take(pool.channels * out_height)
+        .enumerate()
+    {
+        let x = &x[line / out_height * height * width..];
+        let rows = under(0, line % out_height);
+        for j in (0..width).step_by(T::WIDTH) {
+            let mut maximum = t.load(&x[rows.start * width + j..]);
+            for i in rows.start + 1..rows.end {
+                maximum = t.max(t.load(&x[i * width + j..]), maximum);
             }
-            *y = maximum;
+            t.store(maximum, &mut row[j..][..T::WIDTH]);
+        }
+        for (j, y) in y.iter_mut().enumerate() {
+            let pixels = &row[under(1, j)];
+            let larger = |a, &b| if wins(b, a) { b } else { a };
+            *y = pixels[1..].iter().fold(pixels[0], larger);
         }
     }
 }

@@ -49,7 +49,7 @@
 
 mod backward;
 mod forward;
-mod transforms;
+pub(super) mod transforms;
 mod weight;
 
 use super::Conv2d;
@@ -58,7 +58,7 @@ pub use forward::forward;
 pub use weight::transform_weight;
 
 /// Pixels of a tile, along an axis: as many as there are points.
-const POINTS: usize = 8;
+pub(super) const POINTS: usize = 8;
 
 /// Products of a tile.
 const PRODUCTS: usize = POINTS * POINTS;
