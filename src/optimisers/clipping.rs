@@ -12,9 +12,25 @@ use crate::tensor::Element;
 
 /// Shortens `gradients` (P) to a norm of at most `max_norm`, if they are longer.
 pub fn clip<T: Element>(gradients: &mut [T], max_norm: f64) {
-    // In f64 and in one order, so that every engine finds the same norm of the same gradient.
-    let squares = gradients.iter().map(|g| g.as_f64() * g.as_f64());
-    let factor = max_norm / (squares.sum::<f64>().sqrt() + 1e-6);
+    let factor = factor(add_squares(0.0, gradients), max_norm);
+    scale(gradients, factor);
+}
+
+/// `squares`, and the squares of `gradients`: in f64 and in one order, so that every engine finds the
+/// same norm of the same gradient, in however many parts it comes.
+pub fn add_squares<T: Element>(squares: f64, gradients: &[T]) -> f64 {
+    gradients
+        .iter()
+        .fold(squares, |squares, g| squares + g.as_f64() * g.as_f64())
+}
+
+/// What a gradient of so many `squares` is multiplied by, 1 at most.
+pub fn factor(squares: f64, max_norm: f64) -> f64 {
+    (max_norm / (squares.sqrt() + 1e-6)).min(1.0)
+}
+
+/// Multiplies `gradients` by `factor`, unless it is 1.
+pub fn scale<T: Element>(gradients: &mut [T], factor: f64) {
     if factor < 1.0 {
         let factor = T::from_f64(factor);
         for gradient in gradients {

@@ -142,6 +142,37 @@ impl<T: Element> TrainingState<T> {
             steps: 0,
         }
     }
+
+    /// Parts of at most `length` parameters, at least one.
+    pub fn parts(&mut self, length: usize) -> impl Iterator<Item = StatePart<'_, T>> {
+        let length = length.max(1);
+        let moments =
+            (self.first_moment.chunks_mut(length)).zip(self.second_moment.chunks_mut(length));
+        (self.parameters.chunks_mut(length))
+            .zip(moments)
+            .zip(self.average.chunks_mut(length))
+            .map(
+                |((parameters, (first_moment, second_moment)), average)| StatePart {
+                    parameters,
+                    first_moment,
+                    second_moment,
+                    average,
+                },
+            )
+    }
+}
+
+/// The same range of every vector of a [`TrainingState`].
+#[derive(Debug)]
+pub struct StatePart<'a, T> {
+    /// Of the parameters.
+    pub parameters: &'a mut [T],
+    /// Of SGD's velocity, or Adam's running mean of gradients.
+    pub first_moment: &'a mut [T],
+    /// Of Adam's running mean of squared gradients.
+    pub second_moment: &'a mut [T],
+    /// Of the running average of the parameters.
+    pub average: &'a mut [T],
 }
 
 /// What every training step does, given how many were done before.
@@ -222,18 +253,28 @@ impl StepRule {
         if let Some(norm) = self.clip_norm {
             clipping::clip(gradients, norm);
         }
-        let lr = self.lr(state.steps);
-        let (parameters, first) = (&mut state.parameters, &mut state.first_moment);
+        let done = state.steps;
+        for mut part in state.parts(gradients.len()) {
+            self.update_part(done, &mut part, gradients);
+        }
+        state.steps += 1;
+    }
+
+    /// What one step, before which `done` were done, does to a part of the parameters.
+    ///
+    /// - `gradients`: of that part, clipped
+    pub fn update_part<T: Element>(&self, done: u64, part: &mut StatePart<T>, gradients: &[T]) {
+        let lr = self.lr(done);
+        let (parameters, first) = (&mut *part.parameters, &mut *part.first_moment);
         match &self.optimiser {
             Optimiser::Sgd(sgd) => sgd.step(lr, parameters, gradients, first),
             Optimiser::Adam(adam) => {
-                let second = &mut state.second_moment;
-                adam.step(lr, state.steps, parameters, gradients, first, second);
+                let second = &mut *part.second_moment;
+                adam.step(lr, done, parameters, gradients, first, second);
             }
         }
         if let Some(decay) = self.average {
-            averaging::step(decay, state.steps, parameters, &mut state.average);
+            averaging::step(decay, done, parameters, part.average);
         }
-        state.steps += 1;
     }
 }

@@ -5,7 +5,7 @@
 //! a gradient of its own, group by group, and the slices' gradients are added in their order. So
 //! the same seed gives the same bits on any number of threads. Threads are woken once an epoch
 //! and meet at a barrier twice a step ([`crate::hardware::workers`]): when all slices are done, and
-//! when the first thread has changed the parameters.
+//! when each has changed its part of the parameters ([`mod@steps`]).
 //!
 //! One image alone goes another way: its own numbers stand in the lanes, on the caller's thread.
 //!
@@ -15,10 +15,11 @@
 mod one_image;
 pub mod plan;
 mod reading;
+mod steps;
 mod workspace;
 
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use ndarray::Array2;
@@ -39,6 +40,7 @@ use crate::tensor::Tensor;
 use one_image::OneImage;
 pub use plan::Convolutions;
 use plan::Stage;
+use steps::{Batches, Slice, Steps};
 use workspace::Workspace;
 
 /// The most slices of a batch, each of which has a gradient of its own.
@@ -53,8 +55,17 @@ fn slice_length(batch: usize) -> usize {
     batch.div_ceil(MAX_SLICES).next_multiple_of(SLICE)
 }
 
+/// How many vectors of the parameters' form training takes beside the state: gradients of slices and
+/// their sum, and each thread's copy of the parameters.
+pub(super) fn vectors(batch: usize, threads: usize) -> usize {
+    match slices(batch) {
+        0 => 0,
+        slices => slices + 1 + threads.min(slices),
+    }
+}
+
 /// How many slices a batch of so many examples has.
-pub(super) fn slices(batch: usize) -> usize {
+fn slices(batch: usize) -> usize {
     batch.div_ceil(slice_length(batch.max(1)))
 }
 
@@ -183,18 +194,15 @@ pub struct Lanes<T: lanes::Lanes> {
     workers: Workers,
     /// One a worker, and used by it alone, so that no lock ever waits.
     workspaces: Vec<Mutex<Workspace<T>>>,
-    /// Read by all while slices are computed, changed by one in between.
-    state: RwLock<TrainingState>,
-    /// One a slice; the first also takes the sum.
-    slices: Vec<Mutex<Slice>>,
+    state: TrainingState,
+    /// The parameters, one a worker, once there is training: (P) each.
+    copies: Vec<Mutex<Vec<f32>>>,
+    /// Of the largest batch so far.
+    slices: Vec<RwLock<Slice>>,
+    /// The gradient of the last batch: (P), once there is training.
+    sum: Vec<f32>,
     /// With these parameters, since one image was asked for.
     one_image: Option<OneImage<T>>,
-}
-
-/// What one slice of a batch adds up.
-pub(crate) struct Slice {
-    pub(crate) d_parameters: Vec<f32>,
-    pub(crate) metrics: Metrics,
 }
 
 /// A lock that is never waited for. What a panic left behind it is written before it is read.
@@ -232,6 +240,7 @@ impl<T: lanes::Lanes> Lanes<T> {
         let workspaces = (0..workers.count())
             .map(|_| Mutex::new(Workspace::new(lanes, &network, &normalisation, &stages)))
             .collect();
+        let copies = (0..workers.count()).map(|_| Mutex::default()).collect();
         let parameters = vec![0.0; network.parameter_count()];
         Ok(Self {
             lanes,
@@ -240,143 +249,55 @@ impl<T: lanes::Lanes> Lanes<T> {
             stages,
             workers,
             workspaces,
-            state: RwLock::new(TrainingState::from_parameters(parameters)),
+            state: TrainingState::from_parameters(parameters),
+            copies,
             slices: Vec::new(),
+            sum: Vec::new(),
             one_image: None,
         })
     }
 
-    /// The state, to be changed.
-    fn state_mut(&mut self) -> &mut TrainingState {
-        self.one_image = None;
-        self.state.get_mut().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Computes the gradient of every batch's mean loss, and after each, when all threads wait,
-    /// calls `each` with the state, the gradient (P) and the metrics, on the caller's thread.
-    /// Ends after the last batch, or when `each` says so.
-    fn each_gradient<'b>(
+    /// Does a step for every batch, or only computes its gradient, which `sum` then has, and calls
+    /// `each` after each: see [`Steps::run`].
+    fn each_step<'b>(
         &mut self,
         largest: usize,
-        batches: impl Fn() -> Box<dyn Iterator<Item = Batch<'b>> + 'b> + Sync,
+        batches: impl Fn() -> Batches<'b> + Sync,
         rule: &StepRule,
-        each: impl FnMut(&mut TrainingState, &mut [f32], Metrics) -> ControlFlow<()> + Send,
+        update: bool,
+        each: impl FnMut(u64, Metrics) -> ControlFlow<()> + Send,
     ) -> Result<(), EngineError> {
         self.one_image = None;
-        let count = slices(largest);
         let parameters = self.network.parameter_count();
-        while self.slices.len() < count {
-            self.slices.push(Mutex::new(Slice {
-                d_parameters: vec![0.0; parameters],
-                metrics: Metrics::default(),
-            }));
+        while self.slices.len() < slices(largest) {
+            self.slices.push(RwLock::new(Slice::new(parameters)));
         }
-        let each = Mutex::new(each);
-        let next = AtomicUsize::new(0);
-        let stop = AtomicBool::new(false);
-        let this = &*self;
-        let work = |worker: Worker| {
-            let mut workspace = locked(&this.workspaces[worker.index]);
-            workspace.prepare_training(&this.network, &this.stages);
-            for batch in batches() {
-                this.slice_gradients(&mut workspace, &batch, rule, &next);
-                if worker.wait().is_err() {
-                    return;
-                }
-                if worker.index == 0 {
-                    let mut each = locked(&each);
-                    let mut state = this.state.write().unwrap_or_else(PoisonError::into_inner);
-                    let (mut sum, metrics) = this.sum_slices(batch.len());
-                    let flow = each(&mut state, &mut sum.d_parameters, metrics);
-                    stop.store(flow.is_break(), Ordering::Relaxed);
-                    next.store(0, Ordering::Relaxed);
-                }
-                if worker.wait().is_err() || stop.load(Ordering::Relaxed) {
-                    return;
-                }
-            }
+        self.sum.resize(parameters, 0.0);
+        let steps = Steps {
+            network: &self.network,
+            stages: &self.stages,
+            workers: &self.workers,
+            workspaces: &self.workspaces,
+            copies: &self.copies,
+            slices: &self.slices[..slices(largest)],
+            rule,
+            update,
         };
-        self.workers.run(count, work)?;
-        Ok(())
-    }
-
-    /// The slices of a batch that no other thread has taken.
-    fn slice_gradients(
-        &self,
-        workspace: &mut Workspace<T>,
-        batch: &Batch,
-        rule: &StepRule,
-        next: &AtomicUsize,
-    ) {
-        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-        let length = slice_length(batch.len());
-        let count = batch.len().div_ceil(length);
-        let mut prepared = false;
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            if index >= count {
-                return;
-            }
-            if !prepared {
-                workspace.prepare_weights(&self.network, &self.stages, &state.parameters);
-                prepared = true;
-            }
-            let mut slice = locked(&self.slices[index]);
-            slice.d_parameters.fill(0.0);
-            slice.metrics = Metrics::default();
-            let examples = index * length..batch.len().min((index + 1) * length);
-            for start in examples.clone().step_by(T::WIDTH) {
-                let group = start..examples.end.min(start + T::WIDTH);
-                let draws = Draws {
-                    seed: rule.seed,
-                    step: state.steps,
-                    example: start,
-                };
-                let images = group.clone().map(|n| batch.image(n));
-                workspace.read(&self.network, images);
-                workspace.forward(&self.network, &self.stages, &state.parameters, Some(draws));
-                let metrics = workspace.loss(batch, group, rule.label_smoothing);
-                slice.metrics.add(metrics);
-                workspace.backward(
-                    &self.network,
-                    &self.stages,
-                    &state.parameters,
-                    draws,
-                    &mut slice.d_parameters,
-                    false,
-                );
-            }
-        }
-    }
-
-    /// Adds the gradients of a batch's slices up, in their order, into the first.
-    fn sum_slices(&self, batch: usize) -> (MutexGuard<'_, Slice>, Metrics) {
-        let count = batch.div_ceil(slice_length(batch));
-        let mut sum = locked(&self.slices[0]);
-        let mut metrics = sum.metrics;
-        for slice in &self.slices[1..count] {
-            let slice = locked(slice);
-            metrics.add(slice.metrics);
-            for (sum, d_parameter) in sum.d_parameters.iter_mut().zip(&slice.d_parameters) {
-                *sum += d_parameter;
-            }
-        }
-        (sum, metrics)
+        Ok(steps.run(&mut self.state, &mut self.sum, batches, each)?)
     }
 
     /// One batch, on all threads.
-    fn one_gradient(
+    fn one_step(
         &mut self,
         batch: &Batch,
         rule: &StepRule,
-        mut each: impl FnMut(&mut TrainingState, &mut [f32]) + Send,
+        update: bool,
     ) -> Result<Metrics, EngineError> {
         check_batch(&self.network, batch)?;
         let mut found = Metrics::default();
-        let once = || -> Box<dyn Iterator<Item = Batch<'_>>> { Box::new(std::iter::once(*batch)) };
-        self.each_gradient(batch.len(), once, rule, |state, sum, metrics| {
+        let once = || -> Batches { Box::new(std::iter::once(*batch)) };
+        self.each_step(batch.len(), once, rule, update, |_, metrics| {
             found = metrics;
-            each(state, sum);
             ControlFlow::Continue(())
         })?;
         Ok(found)
@@ -398,20 +319,17 @@ impl<T: lanes::Lanes> Engine for Lanes<T> {
 
     fn load(&mut self, state: &TrainingState) -> Result<(), EngineError> {
         check_state(&self.network, state)?;
-        self.state_mut().clone_from(state);
+        self.one_image = None;
+        self.state.clone_from(state);
         Ok(())
     }
 
     fn state(&self) -> Result<TrainingState, EngineError> {
-        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-        Ok(state.clone())
+        Ok(self.state.clone())
     }
 
     fn steps(&self) -> u64 {
-        self.state
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .steps
+        self.state.steps
     }
 
     fn backward(&mut self, input: &Tensor, d_output: &Tensor) -> Result<Backward, EngineError> {
@@ -429,7 +347,7 @@ impl<T: lanes::Lanes> Engine for Lanes<T> {
         let d_x = d_input.as_slice_mut().expect(flat);
         let (inputs, outputs) = (x.len() / n.max(1), y.len() / n.max(1));
         let this = &*self;
-        let state = this.state.read().unwrap_or_else(PoisonError::into_inner);
+        let state = &this.state;
         let (network, stages, parameters) = (&this.network, &this.stages, &state.parameters);
         let mut work = locked(&this.workspaces[0]);
         work.prepare_training(network, stages);
@@ -460,15 +378,12 @@ impl<T: lanes::Lanes> Engine for Lanes<T> {
         batch: &Batch,
         rule: &StepRule,
     ) -> Result<(Metrics, Vec<f32>), EngineError> {
-        let mut gradients = Vec::new();
-        let metrics = self.one_gradient(batch, rule, |_, sum| gradients.extend_from_slice(sum))?;
-        Ok((metrics, gradients))
+        let metrics = self.one_step(batch, rule, false)?;
+        Ok((metrics, self.sum.clone()))
     }
 
     fn train_batch(&mut self, batch: &Batch, rule: &StepRule) -> Result<Metrics, EngineError> {
-        self.one_gradient(batch, rule, |state, sum| {
-            rule.update(state, sum);
-        })
+        self.one_step(batch, rule, true)
     }
 
     fn train_epoch(
@@ -482,13 +397,10 @@ impl<T: lanes::Lanes> Engine for Lanes<T> {
         self.network.check_classes(data.classes())?;
         let mut totals = RunningTotals::new(order.len());
         let mut result = Ok(());
-        let all = || -> Box<dyn Iterator<Item = Batch<'_>>> {
-            Box::new(batches(data, order, rule.batch_size))
-        };
+        let all = || -> Batches { Box::new(batches(data, order, rule.batch_size)) };
         let largest = rule.batch_size.min(order.len());
-        self.each_gradient(largest, all, rule, |state, sum, metrics| {
-            rule.update(state, sum);
-            result = totals.add(metrics, state.steps, rule, watch);
+        self.each_step(largest, all, rule, true, |done, metrics| {
+            result = totals.add(metrics, done, rule, watch);
             match result {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(_) => ControlFlow::Break(()),
@@ -503,7 +415,7 @@ impl<T: lanes::Lanes> Engine for Lanes<T> {
         let mut logits = Array2::zeros((images.len(), classes));
         let rows = logits.as_slice_mut().expect("a new array is a slice");
         if images.len() == 1 {
-            let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+            let state = &self.state;
             let one_image = self.one_image.get_or_insert_with(|| {
                 let (network, normalisation) = (&self.network, &self.normalisation);
                 let parameters = &state.parameters;
@@ -517,7 +429,7 @@ impl<T: lanes::Lanes> Engine for Lanes<T> {
             .collect();
         let next = AtomicUsize::new(0);
         let this = &*self;
-        let state = this.state.read().unwrap_or_else(PoisonError::into_inner);
+        let state = &this.state;
         let work = |worker: Worker| {
             let mut work = locked(&this.workspaces[worker.index]);
             work.prepare_weights(&this.network, &this.stages, &state.parameters);

@@ -1,0 +1,276 @@
+//! The steps of an epoch on all threads, which meet twice in each.
+//!
+//! 1. Every thread takes slices of the batch, and adds up a gradient for each, with a copy of the
+//!    parameters that is its own.
+//! 2. They meet. Every thread has a part of the parameters: it adds the slices' gradients up for that
+//!    part, in their order, and updates it. Whoever has which part, the sums are the same.
+//! 3. They meet, the first thread having reported, and each copies all parts.
+//!
+//! Where the gradient's norm is clipped, they also meet between the sum and the update, for the norm
+//! is that of all parts.
+
+use std::ops::{ControlFlow, Range};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use super::plan::Stage;
+use super::workspace::Workspace;
+use super::{locked, slice_length};
+use crate::data::Batch;
+use crate::engines::Metrics;
+use crate::hardware::lanes;
+use crate::hardware::workers::{Abandoned, Panicked, Worker, Workers};
+use crate::layers::dropout::Draws;
+use crate::network::Network;
+use crate::optimisers::{StatePart, StepRule, TrainingState, clipping};
+
+/// What one slice of a batch adds up.
+pub(super) struct Slice {
+    d_parameters: Vec<f32>,
+    metrics: Metrics,
+}
+
+impl Slice {
+    /// Of a network with so many parameters.
+    pub(super) fn new(parameters: usize) -> Self {
+        Self {
+            d_parameters: vec![0.0; parameters],
+            metrics: Metrics::default(),
+        }
+    }
+}
+
+/// Batches in their order, as often as there are threads.
+pub(super) type Batches<'b> = Box<dyn Iterator<Item = Batch<'b>> + 'b>;
+
+/// What the threads compute with. No lock is ever waited for: they are taken between the threads'
+/// meetings, by one alone or by all to read.
+pub(super) struct Steps<'a, T: lanes::Lanes> {
+    pub(super) network: &'a Network,
+    pub(super) stages: &'a [Stage],
+    pub(super) workers: &'a Workers,
+    /// One a worker.
+    pub(super) workspaces: &'a [Mutex<Workspace<T>>],
+    /// The parameters, one a worker: (P) each.
+    pub(super) copies: &'a [Mutex<Vec<f32>>],
+    /// As many as the largest batch has.
+    pub(super) slices: &'a [RwLock<Slice>],
+    pub(super) rule: &'a StepRule,
+    /// Whether parameters are updated, or only gradients wanted.
+    pub(super) update: bool,
+}
+
+/// A worker's part of the parameters and of the batch's gradient.
+struct Part<'a> {
+    state: StatePart<'a, f32>,
+    gradients: &'a mut [f32],
+}
+
+/// A lock that is never waited for. What a panic left behind it is written before it is read.
+fn read<V>(lock: &RwLock<V>) -> RwLockReadGuard<'_, V> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The same, to be changed.
+fn write<V>(lock: &RwLock<V>) -> RwLockWriteGuard<'_, V> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<T: lanes::Lanes> Steps<'_, T> {
+    /// Does a step for every batch, or computes its gradient only, and after each calls `each` with
+    /// the number of steps done and the batch's metrics, on the caller's thread. Ends after the last
+    /// batch, or when `each` says so.
+    ///
+    /// - `state`: changed
+    /// - `sum`: (P), the gradient of the last batch
+    ///
+    /// # Errors
+    /// If a worker panics.
+    pub(super) fn run<'b>(
+        &self,
+        state: &mut TrainingState,
+        sum: &mut [f32],
+        batches: impl Fn() -> Batches<'b> + Sync,
+        each: impl FnMut(u64, Metrics) -> ControlFlow<()> + Send,
+    ) -> Result<(), Panicked> {
+        let active = self.slices.len().min(self.workers.count());
+        // Whole lines of the cache, so that no two threads write into the same one.
+        let length = (sum.len().div_ceil(active.max(1)).next_multiple_of(16)).max(1);
+        let done = AtomicU64::new(state.steps);
+        let parts: Vec<_> = (state.parts(length).zip(sum.chunks_mut(length)))
+            .map(|(state, gradients)| RwLock::new(Part { state, gradients }))
+            .collect();
+        let shared = Shared {
+            parts: &parts,
+            length,
+            done: &done,
+            next: &AtomicUsize::new(0),
+            stop: &AtomicBool::new(false),
+            each: &Mutex::new(each),
+        };
+        let ended = self.workers.run(active, |worker| {
+            // Another worker's panic is told by `Workers::run`.
+            let _ = self.work(worker, batches(), &shared);
+        });
+        drop(parts);
+        state.steps = done.into_inner();
+        ended
+    }
+
+    /// What one worker does.
+    fn work(
+        &self,
+        worker: Worker,
+        batches: Batches,
+        shared: &Shared<impl FnMut(u64, Metrics) -> ControlFlow<()>>,
+    ) -> Result<(), Abandoned> {
+        let mut workspace = locked(&self.workspaces[worker.index]);
+        let mut parameters = locked(&self.copies[worker.index]);
+        workspace.prepare_training(self.network, self.stages);
+        parameters.resize(self.network.parameter_count(), 0.0);
+        let mine = shared.parts.get(worker.index);
+        let range = worker.index * shared.length..(worker.index + 1) * shared.length;
+        for batch in batches {
+            // Who updates has met the others since, so all read the same.
+            let done = shared.done.load(Ordering::Relaxed);
+            shared.copy_parameters(&mut parameters);
+            self.slice_gradients(&mut workspace, &parameters, &batch, done, shared.next);
+            worker.wait()?;
+            if let Some(part) = mine {
+                self.sum_slices(&batch, &range, write(part).gradients);
+            }
+            if self.update {
+                if let Some(norm) = self.rule.clip_norm {
+                    worker.wait()?;
+                    let factor = shared.clip_factor(norm);
+                    worker.wait()?;
+                    if let Some(part) = mine {
+                        clipping::scale(write(part).gradients, factor);
+                    }
+                }
+                if let Some(part) = mine {
+                    let Part { state, gradients } = &mut *write(part);
+                    self.rule.update_part(done, state, gradients);
+                }
+            }
+            if worker.index == 0 {
+                let done = done + u64::from(self.update);
+                let flow = locked(shared.each)(done, self.metrics(&batch));
+                shared.stop.store(flow.is_break(), Ordering::Relaxed);
+                shared.done.store(done, Ordering::Relaxed);
+                shared.next.store(0, Ordering::Relaxed);
+            }
+            worker.wait()?;
+            if shared.stop.load(Ordering::Relaxed) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The slices of a batch that no other thread has taken, before which `done` steps were done.
+    fn slice_gradients(
+        &self,
+        workspace: &mut Workspace<T>,
+        parameters: &[f32],
+        batch: &Batch,
+        done: u64,
+        next: &AtomicUsize,
+    ) {
+        let (network, stages) = (self.network, self.stages);
+        let length = slice_length(batch.len());
+        let count = batch.len().div_ceil(length);
+        let mut prepared = false;
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            if index >= count {
+                return;
+            }
+            if !prepared {
+                workspace.prepare_weights(network, stages, parameters);
+                prepared = true;
+            }
+            let mut slice = write(&self.slices[index]);
+            slice.d_parameters.fill(0.0);
+            slice.metrics = Metrics::default();
+            let examples = index * length..batch.len().min((index + 1) * length);
+            for start in examples.clone().step_by(T::WIDTH) {
+                let group = start..examples.end.min(start + T::WIDTH);
+                let draws = Draws {
+                    seed: self.rule.seed,
+                    step: done,
+                    example: start,
+                };
+                workspace.read(network, group.clone().map(|n| batch.image(n)));
+                workspace.forward(network, stages, parameters, Some(draws));
+                let metrics = workspace.loss(batch, group, self.rule.label_smoothing);
+                slice.metrics.add(metrics);
+                let d_parameters = &mut slice.d_parameters;
+                workspace.backward(network, stages, parameters, draws, d_parameters, false);
+            }
+        }
+    }
+
+    /// The slices of `batch`, in their order.
+    fn slices(&self, batch: &Batch) -> impl Iterator<Item = RwLockReadGuard<'_, Slice>> {
+        let count = batch.len().div_ceil(slice_length(batch.len()));
+        self.slices[..count].iter().map(read)
+    }
+
+    /// Adds the slices' gradients up.
+    ///
+    /// - `range`: those of the parameters that are wanted, and perhaps beyond
+    /// - `sum`: as many as there are in it, written
+    fn sum_slices(&self, batch: &Batch, range: &Range<usize>, sum: &mut [f32]) {
+        for (index, slice) in self.slices(batch).enumerate() {
+            let d_parameters = &slice.d_parameters[range.start..][..sum.len()];
+            match index {
+                0 => sum.copy_from_slice(d_parameters),
+                _ => {
+                    for (sum, d_parameter) in sum.iter_mut().zip(d_parameters) {
+                        *sum += d_parameter;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Loss and hits of a batch.
+    fn metrics(&self, batch: &Batch) -> Metrics {
+        let mut metrics = Metrics::default();
+        self.slices(batch)
+            .for_each(|slice| metrics.add(slice.metrics));
+        metrics
+    }
+}
+
+/// What the workers tell each other.
+struct Shared<'a, 'p, F> {
+    /// One a worker, or fewer.
+    parts: &'a [RwLock<Part<'p>>],
+    /// Parameters of each part but the last.
+    length: usize,
+    /// Steps.
+    done: &'a AtomicU64,
+    /// The next slice that nobody has taken.
+    next: &'a AtomicUsize,
+    stop: &'a AtomicBool,
+    each: &'a Mutex<F>,
+}
+
+impl<F> Shared<'_, '_, F> {
+    /// - `parameters`: (P), written
+    fn copy_parameters(&self, parameters: &mut [f32]) {
+        for (part, parameters) in self.parts.iter().zip(parameters.chunks_mut(self.length)) {
+            parameters.copy_from_slice(read(part).state.parameters);
+        }
+    }
+
+    /// What the gradient is multiplied by, so that it is no longer than `norm`.
+    fn clip_factor(&self, norm: f64) -> f64 {
+        let squares = self.parts.iter().fold(0.0, |squares, part| {
+            clipping::add_squares(squares, read(part).gradients)
+        });
+        clipping::factor(squares, norm)
+    }
+}
