@@ -154,12 +154,13 @@ const SMALL: &str = "input 2x9x8, conv2d 4 3x2 padding=1, relu, max_pool2d 2 str
 const WIDE: &str = "input 13x31x30, conv2d 14 3 padding=1, relu, max_pool2d 3 stride=2 padding=1, \
                     conv2d 3 5, relu, max_pool2d 2, flatten, linear 4";
 
-/// Random networks of one layer: conv2d, max_pool2d, relu, dropout, or flatten and linear; or of the
-/// three that engines compute as one.
+/// Random networks of one layer: conv2d, max_pool2d, relu, dropout, or flatten and linear; or of
+/// conv2d, ReLU and pooling, which engines compute as one where the windows are of 2x2, with windows
+/// of all sizes and with those that Winograd's filtering is for.
 fn one_layer() -> impl Strategy<Value = Option<Network>> {
     let pair = |range: std::ops::Range<usize>| [range.clone(), range];
     let sizes = (1..4_usize, pair(1..14), pair(1..6), pair(1..4), pair(0..3));
-    (0..6_usize, 1..20_usize, sizes).prop_map(|(kind, out, sizes)| {
+    (0..7_usize, 1..20_usize, sizes).prop_map(|(kind, out, sizes)| {
         let (c, [h, w], [kh, kw], [sh, sw], [ph, pw]) = sizes;
         let window = format!("{kh}x{kw} stride={sh}x{sw} padding={ph}x{pw}");
         let layer = match kind {
@@ -174,6 +175,18 @@ fn one_layer() -> impl Strategy<Value = Option<Network>> {
                 (sh / 2).min(ph),
                 (sw / 2).min(pw)
             ),
+            5 => {
+                let c = 3 * c - 2;
+                let taps = if kh % 2 == 0 { 3 } else { 5 };
+                let convolution = format!("conv2d {out} {taps} padding={ph}x{pw}");
+                return Network::new(
+                    &format!("input {c}x{h}x{w}, {convolution}, relu, max_pool2d 2")
+                        .parse()
+                        .unwrap(),
+                    None,
+                )
+                .ok();
+            }
             _ => format!("flatten, linear {out}"),
         };
         let description: Description = format!("input {c}x{h}x{w}, {layer}").parse().unwrap();
@@ -331,14 +344,14 @@ fn first_convolutions_learn_what_the_reference_learns() {
 
 #[test]
 fn an_epoch_agrees_with_the_reference() {
-    agree_over_an_epoch(rule(16));
-    agree_over_an_epoch(adam_rule(16));
+    agree_over_an_epoch(rule(20));
+    agree_over_an_epoch(adam_rule(20));
 }
 
 fn agree_over_an_epoch(rule: StepRule) {
     let network = network(SMALL);
-    let data = examples(&network, 50, 4, 6);
-    let order: Vec<u32> = (0..50).rev().collect();
+    let data = examples(&network, 62, 4, 6);
+    let order: Vec<u32> = (0..62).rev().collect();
     let mut reference = in_f64(&network);
     reference
         .load(&TrainingState::from_parameters(initial_parameters(
@@ -359,9 +372,9 @@ fn agree_over_an_epoch(rule: StepRule) {
             })
             .unwrap();
         let name = engine.name();
-        assert_eq!(reports.first(), Some(&16), "{name} reports its first step");
-        assert_eq!(reports.last(), Some(&50), "{name} reports its end");
-        assert_eq!(found.examples, 50, "{name}");
+        assert_eq!(reports.first(), Some(&20), "{name} reports its first step");
+        assert_eq!(reports.last(), Some(&62), "{name} reports its end");
+        assert_eq!(found.examples, 62, "{name}");
         let loss = relative_error(&[found.loss()], &[expected.loss()]);
         assert!(loss <= 1e-5, "{name}: loss differs by {loss:e}");
         let (state, wide) = (engine.state().unwrap(), reference.state().unwrap());
@@ -556,8 +569,8 @@ fn the_same_seed_gives_the_same_bits_on_any_number_of_threads() {
         Box::new(move |threads| lanes(network, threads, settings))
     });
     let all: Vec<Open> = lanes.chain([im2col]).collect();
-    // Batches that are cut into eight slices, and into one, of which the last is not whole.
-    let rules = [rule(32), rule(3), adam_rule(32)];
+    // Batches of one slice, of two, of six, of which the last are not whole.
+    let rules = [rule(3), rule(32), adam_rule(32), rule(96), adam_rule(96)];
     for (open, rule) in all
         .iter()
         .flat_map(|open| rules.iter().map(move |rule| (open, rule)))
@@ -708,10 +721,10 @@ fn training_goes_on_from_a_state_as_if_never_stopped() {
 #[test]
 fn the_one_who_watches_can_stop_an_epoch() {
     let network = network(SMALL);
-    let data = examples(&network, 32, 4, 10);
-    let order: Vec<u32> = (0..32).collect();
+    let data = examples(&network, 80, 4, 10);
+    let order: Vec<u32> = (0..80).collect();
     for mut engine in engines(&network) {
-        let result = engine.train_epoch(&data, &order, &rule(8), &mut |_| ControlFlow::Break(()));
+        let result = engine.train_epoch(&data, &order, &rule(20), &mut |_| ControlFlow::Break(()));
         assert_eq!(result, Err(EngineError::Stopped));
         let steps = engine.state().unwrap().steps;
         // A GPU does not wait for the one who watches.
@@ -728,14 +741,15 @@ fn the_one_who_watches_can_stop_an_epoch() {
 #[test]
 fn a_panic_in_an_epoch_is_an_error_and_no_end() {
     let network = network(SMALL);
-    let data = examples(&network, 40, 4, 5);
-    let order: Vec<u32> = (0..40).collect();
+    let data = examples(&network, 80, 4, 5);
+    let order: Vec<u32> = (0..80).collect();
     let paths = Path::ALL.into_iter().filter(|path| path.is_available());
     for (path, threads) in paths.flat_map(|path| [1, 2, 3, 8].map(|threads| (path, threads))) {
         let convolutions = Convolutions::Fastest;
         let mut engine = lanes(&network, threads, Settings { path, convolutions });
         engine.load(&TrainingState::initial(&network, 3)).unwrap();
-        let error = engine.train_epoch(&data, &order, &rule(4), &mut |_| panic!("a test"));
+        // Batches of three slices, so that three threads work.
+        let error = engine.train_epoch(&data, &order, &rule(40), &mut |_| panic!("a test"));
         let error = error.unwrap_err();
         assert!(
             matches!(&error, EngineError::Panicked(why) if why == "a test"),
@@ -743,8 +757,8 @@ fn a_panic_in_an_epoch_is_an_error_and_no_end() {
         );
         let go_on = &mut |_: &_| ControlFlow::Continue(());
         engine.load(&TrainingState::initial(&network, 3)).unwrap();
-        let metrics = engine.train_epoch(&data, &order, &rule(4), go_on).unwrap();
-        assert_eq!(metrics.examples, 40);
+        let metrics = engine.train_epoch(&data, &order, &rule(40), go_on).unwrap();
+        assert_eq!(metrics.examples, 80);
     }
 }
 

@@ -5,7 +5,7 @@
 //! - `reference.rs`, the definition: plain loops over one image, in `f32` or `f64`;
 //! - `im2col.rs`, where the engine of matrix products has a way of its own;
 //! - `lanes.rs`, several images at once in the lanes of a register
-//!   ([`crate::hardware::lanes`]), and for convolution `winograd.rs`, the same with fewer
+//!   ([`crate::hardware::lanes`]), and for convolution `winograd`, the same with fewer
 //!   multiplications. `conv2d_relu_max_pool2d` is the three fused, which only `lanes` has;
 //! - `one_image.rs`, for one image alone, with its own numbers in the lanes.
 //!

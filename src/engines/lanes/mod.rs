@@ -350,7 +350,7 @@ impl<T: lanes::Lanes> Engine for Lanes<T> {
         let state = &this.state;
         let (network, stages, parameters) = (&this.network, &this.stages, &state.parameters);
         let mut work = locked(&this.workspaces[0]);
-        work.prepare_training(network, stages);
+        work.prepare_training();
         work.prepare_weights(network, stages, parameters);
         for start in (0..n).step_by(T::WIDTH) {
             let group = start..n.min(start + T::WIDTH);
@@ -395,6 +395,9 @@ impl<T: lanes::Lanes> Engine for Lanes<T> {
     ) -> Result<Metrics, EngineError> {
         check_images(&self.network, data.images().shape())?;
         self.network.check_classes(data.classes())?;
+        if rule.batch_size == 0 {
+            return Err(EngineError::EmptyBatch);
+        }
         let mut totals = RunningTotals::new(order.len());
         let mut result = Ok(());
         let all = || -> Batches { Box::new(batches(data, order, rule.batch_size)) };

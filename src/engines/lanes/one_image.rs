@@ -133,7 +133,8 @@ impl<T: Lanes> OneImage<T> {
                     let (x, y) = (t.numbers(x), t.numbers_mut(y));
                     max_pool2d::one_image::forward(t, pool, x, t.numbers_mut(row), y);
                 }
-                _ => y.copy_from_slice(x),
+                (_, Operation::Dropout(_)) => y.copy_from_slice(x),
+                (_, other) => unreachable!("no parameters for {other:?}"),
             }
         }
         let last = &self.activations[self.activations.len() - 1];

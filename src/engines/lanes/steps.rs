@@ -126,7 +126,7 @@ impl<T: lanes::Lanes> Steps<'_, T> {
     ) -> Result<(), Abandoned> {
         let mut workspace = locked(&self.workspaces[worker.index]);
         let mut parameters = locked(&self.copies[worker.index]);
-        workspace.prepare_training(self.network, self.stages);
+        workspace.prepare_training();
         parameters.resize(self.network.parameter_count(), 0.0);
         let mine = shared.parts.get(worker.index);
         let range = worker.index * shared.length..(worker.index + 1) * shared.length;

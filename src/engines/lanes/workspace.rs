@@ -107,7 +107,7 @@ impl Sizes {
         self.activations.iter().copied().max().unwrap_or(0)
     }
 
-    /// All of them in bytes; in training, activations have gradients, and weights.
+    /// All of them in bytes; in training, activations have gradients.
     pub(super) fn bytes(&self, width: usize, training: bool) -> u64 {
         let sum = |sizes: &mut dyn Iterator<Item = usize>| sizes.map(|size| size as u64).sum();
         let activations: u64 = sum(&mut self.activations.iter().copied());
@@ -157,13 +157,11 @@ impl<T: Lanes> Workspace<T> {
     }
 
     /// Makes the buffers of the backward pass, if they are not there yet.
-    pub(super) fn prepare_training(&mut self, network: &Network, stages: &[Stage]) {
-        if !self.d_activations.is_empty() {
-            return;
+    pub(super) fn prepare_training(&mut self) {
+        if self.d_activations.is_empty() {
+            let like = |x: &Vec<_>| self.lanes.zeros(x.len());
+            self.d_activations = self.activations.iter().map(like).collect();
         }
-        let like = |x: &Vec<_>| self.lanes.zeros(x.len());
-        self.d_activations = self.activations.iter().map(like).collect();
-        debug_assert!(stages.len() <= network.layers().len());
     }
 
     /// Transforms the weights that are used so. They change with every step.

@@ -23,7 +23,8 @@ macro_rules! avx2 {
     }};
 }
 
-impl Lanes for Avx2 {
+// SAFETY: `__m256` is eight numbers of `f32`, aligned to all of them.
+unsafe impl Lanes for Avx2 {
     const WIDTH: usize = 8;
     // 16 registers: 12 sums, and what is multiplied.
     const ROWS: usize = 3;
@@ -138,7 +139,7 @@ impl Lanes for Avx2 {
     fn repeat(self, from: &[f32]) -> __m256 {
         let from = &from[..QUAD];
         // SAFETY: AVX is here, and four numbers stand at the pointer.
-        unsafe { _mm256_broadcast_ps(&*from.as_ptr().cast()) }
+        unsafe { _mm256_broadcast_ps(&_mm_loadu_ps(from.as_ptr())) }
     }
 
     #[inline(always)]
@@ -149,6 +150,23 @@ impl Lanes for Avx2 {
             let high = _mm256_permute2f128_ps::<0x31>(*a, *b);
             (*a, *b) = (low, high);
         });
+    }
+
+    #[inline(always)]
+    fn transpose_in_quads(self, [a, b, c, d]: [__m256; QUAD]) -> [__m256; QUAD] {
+        avx2!({
+            // a0 b0 a1 b1 and a2 b2 a3 b3, and the same of c and d.
+            let ab_low = _mm256_castps_pd(_mm256_unpacklo_ps(a, b));
+            let ab_high = _mm256_castps_pd(_mm256_unpackhi_ps(a, b));
+            let cd_low = _mm256_castps_pd(_mm256_unpacklo_ps(c, d));
+            let cd_high = _mm256_castps_pd(_mm256_unpackhi_ps(c, d));
+            [
+                _mm256_castpd_ps(_mm256_unpacklo_pd(ab_low, cd_low)),
+                _mm256_castpd_ps(_mm256_unpackhi_pd(ab_low, cd_low)),
+                _mm256_castpd_ps(_mm256_unpacklo_pd(ab_high, cd_high)),
+                _mm256_castpd_ps(_mm256_unpackhi_pd(ab_high, cd_high)),
+            ]
+        })
     }
 
     #[inline(always)]

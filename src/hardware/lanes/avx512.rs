@@ -32,7 +32,8 @@ fn first(count: usize) -> __mmask16 {
     }
 }
 
-impl Lanes for Avx512 {
+// SAFETY: `__m512` is sixteen numbers of `f32`, aligned to all of them.
+unsafe impl Lanes for Avx512 {
     const WIDTH: usize = 16;
     // 32 registers: 20 or 24 sums, 4 vectors, a weight.
     const ROWS: usize = 5;
@@ -190,6 +191,23 @@ impl Lanes for Avx512 {
             v[2] = _mm512_shuffle_f32x4::<0b10_00_10_00>(ab_high, cd_high);
             v[3] = _mm512_shuffle_f32x4::<0b11_01_11_01>(ab_high, cd_high);
         });
+    }
+
+    #[inline(always)]
+    fn transpose_in_quads(self, [a, b, c, d]: [__m512; QUAD]) -> [__m512; QUAD] {
+        avx512!({
+            // a0 b0 a1 b1 and a2 b2 a3 b3, and the same of c and d.
+            let ab_low = _mm512_castps_pd(_mm512_unpacklo_ps(a, b));
+            let ab_high = _mm512_castps_pd(_mm512_unpackhi_ps(a, b));
+            let cd_low = _mm512_castps_pd(_mm512_unpacklo_ps(c, d));
+            let cd_high = _mm512_castps_pd(_mm512_unpackhi_ps(c, d));
+            [
+                _mm512_castpd_ps(_mm512_unpacklo_pd(ab_low, cd_low)),
+                _mm512_castpd_ps(_mm512_unpackhi_pd(ab_low, cd_low)),
+                _mm512_castpd_ps(_mm512_unpacklo_pd(ab_high, cd_high)),
+                _mm512_castpd_ps(_mm512_unpackhi_pd(ab_high, cd_high)),
+            ]
+        })
     }
 
     #[inline(always)]

@@ -48,7 +48,11 @@ pub const MAX_WIDTH: usize = 16;
 pub const QUAD: usize = 4;
 
 /// The operations on vectors, one number for each image.
-pub trait Lanes: Copy + Send + Sync + 'static {
+///
+/// # Safety
+/// A `Vector` is `WIDTH` numbers of `f32` and nothing else, of at least their alignment: [`Lanes::numbers`]
+/// shows it as such.
+pub unsafe trait Lanes: Copy + Send + Sync + 'static {
     /// How many lanes a vector has.
     const WIDTH: usize;
 
@@ -125,6 +129,9 @@ pub trait Lanes: Copy + Send + Sync + 'static {
     /// Of `QUADS` vectors, the first quads become the first vector, and so on.
     fn transpose_quads(self, vectors: &mut [Self::Vector]);
 
+    /// In every quad, lane k of vector v and lane v of vector k change places.
+    fn transpose_in_quads(self, vectors: [Self::Vector; QUAD]) -> [Self::Vector; QUAD];
+
     /// In every quad, the sums over that quad of each of four vectors.
     fn quad_sums(self, vectors: [Self::Vector; QUAD]) -> Self::Vector;
 
@@ -144,6 +151,26 @@ pub trait Lanes: Copy + Send + Sync + 'static {
             }
         }
         self.add(self.add(sums[0], sums[1]), self.add(sums[2], sums[3]))
+    }
+
+    /// Of `WIDTH` vectors, lane k of vector v and lane v of vector k change places: first within the
+    /// quads, then whole quads.
+    #[inline(always)]
+    fn transpose(self, vectors: &mut [Self::Vector]) {
+        assert_eq!(vectors.len(), Self::WIDTH, "WIDTH vectors");
+        for four in vectors.as_chunks_mut().0 {
+            *four = self.transpose_in_quads(*four);
+        }
+        for lane in 0..QUAD {
+            let mut quads = [self.zero(); MAX_WIDTH / QUAD];
+            for (n, quad) in quads[..Self::QUADS].iter_mut().enumerate() {
+                *quad = vectors[n * QUAD + lane];
+            }
+            self.transpose_quads(&mut quads[..Self::QUADS]);
+            for (n, &quad) in quads[..Self::QUADS].iter().enumerate() {
+                vectors[n * QUAD + lane] = quad;
+            }
+        }
     }
 
     /// `count` vectors of 0.

@@ -17,7 +17,8 @@ fn each(f: impl Fn(usize) -> f32) -> Eight {
     Eight(std::array::from_fn(f))
 }
 
-impl Lanes for Portable {
+// SAFETY: `Eight` is an array of eight numbers of `f32`, aligned to all of them.
+unsafe impl Lanes for Portable {
     const WIDTH: usize = 8;
     const ROWS: usize = 3;
     type Vector = Eight;
@@ -120,6 +121,11 @@ impl Lanes for Portable {
     fn transpose_quads(self, vectors: &mut [Eight]) {
         let [a, b]: &mut [Eight; 2] = vectors.try_into().expect("QUADS vectors");
         a.0[QUAD..].swap_with_slice(&mut b.0[..QUAD]);
+    }
+
+    #[inline(always)]
+    fn transpose_in_quads(self, vectors: [Eight; QUAD]) -> [Eight; QUAD] {
+        std::array::from_fn(|v| each(|k| vectors[k % QUAD].0[k / QUAD * QUAD + v]))
     }
 
     #[inline(always)]

@@ -79,9 +79,9 @@ impl Bands {
             None => conv.output,
         };
         let taps = conv.window.kernel[0];
-        let side = match (taps, conv.window.stride) {
-            (5, [1, _]) => Some(4),
-            (3, [1, _]) => Some(6),
+        let side = match (conv.window.kernel, conv.window.stride) {
+            ([5, 5], [1, 1]) => Some(4),
+            ([3, 3], [1, 1]) => Some(6),
             _ => None,
         };
         // Fewer multiplications, where the last band is not nearly empty.
@@ -260,8 +260,9 @@ impl Bands {
         let sizes = self.sizes(width);
         let numbers = sizes.u + self.conv.out_channels + sizes.frame;
         let vectors = sizes.transformed + sizes.products + sizes.rows;
-        // Offsets and places are small beside them.
-        4 * (numbers + width * vectors) as u64 + 8 * self.depth() as u64
+        // An offset for every row of the product; a mask for every band, and a vector's places.
+        let places = 64 * self.count + 32 * self.places().div_ceil(width);
+        4 * (numbers + width * vectors) as u64 + (8 * self.depth() + places) as u64
     }
 }
 

@@ -75,7 +75,7 @@ fn backward_weight_kernel<T: Lanes>(
     // As many channels at once, which share the pixels that are read, as there are registers for.
     let most = if T::ROWS == 5 { 4 } else { 2 };
     for channels in tiles(conv.out_channels, most) {
-        with_rows!(channels.len(), at most 4, of 1 2 3 4, N => {
+        with_rows!(channels.len(), at most most, of 1 2 3 4, N => {
             let windows = Windows::<T, N>::of(winners, d_y, pooled, channels.start);
             let d_weight = &mut d_weight[channels.start * r * r..][..N * r * r];
             for u in 0..r {

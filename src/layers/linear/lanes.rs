@@ -6,7 +6,7 @@
 
 use super::Linear;
 use crate::hardware::lanes::tile::{add_product, array};
-use crate::hardware::lanes::{Lanes, kernel, tiles, with_rows};
+use crate::hardware::lanes::{Lanes, MAX_WIDTH, kernel, tiles, with_rows};
 
 /// Sums of one vector each that a tile has: enough that no multiply-add waits for the one before.
 const ROWS: usize = 10;
@@ -131,18 +131,20 @@ fn backward_kernel<T: Lanes>(
     }
 }
 
-/// - `x`: (I) vectors, (I, n) numbers
+/// - `x`: (I) vectors
 /// - `rows`: (n, I), each row filled up with 0, written
 #[inline(always)]
 fn transpose<T: Lanes>(t: T, x: &[T::Vector], rows: &mut [T::Vector]) {
-    let x = t.numbers(x);
-    let each = rows.len(); // T::WIDTH rows of as many numbers
-    let rows = t.numbers_mut(rows);
-    for (n, row) in rows.chunks_exact_mut(each).enumerate() {
-        let (features, rest) = row.split_at_mut(x.len() / T::WIDTH);
-        for (feature, lanes) in features.iter_mut().zip(x.chunks_exact(T::WIDTH)) {
-            *feature = lanes[n];
+    let each = rows.len() / T::WIDTH;
+    for block in 0..each {
+        let mut vectors = [t.zero(); MAX_WIDTH];
+        let features = x.iter().skip(block * T::WIDTH);
+        for (vector, &feature) in vectors[..T::WIDTH].iter_mut().zip(features) {
+            *vector = feature;
         }
-        rest.fill(0.0);
+        t.transpose(&mut vectors[..T::WIDTH]);
+        for (n, &vector) in vectors[..T::WIDTH].iter().enumerate() {
+            rows[n * each + block] = vector;
+        }
     }
 }

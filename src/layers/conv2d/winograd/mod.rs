@@ -107,7 +107,12 @@ impl Winograd {
     /// transforms of all tiles. What is done once for all examples is not counted.
     pub fn forward_flops(&self) -> u64 {
         let more = self.side as u64 - 1;
-        self.products_flops() + self.input_flops(38) + self.output_flops(10 + 4 * more)
+        // With one channel nothing is added up.
+        let products = match self.conv.in_channels {
+            1 => self.products_flops() / 2,
+            _ => self.products_flops(),
+        };
+        products + self.input_flops(38) + self.output_flops(10 + 4 * more)
     }
 
     /// The same of the backward pass, with the gradient by the input or without.
@@ -185,7 +190,7 @@ fn spacing(len: usize) -> usize {
 /// The eight vectors from `first` on that are equally far apart.
 #[inline(always)]
 fn eight<V: Copy>(from: &[V], first: usize, apart: usize) -> [V; POINTS] {
-    assert!(first + (POINTS - 1) * apart < from.len());
+    assert!(apart < from.len() && first < from.len() && first + (POINTS - 1) * apart < from.len());
     let mut vectors = [from[first]; POINTS];
     for (k, vector) in vectors.iter_mut().enumerate() {
         // SAFETY: the last of the eight was found to be there.
@@ -197,7 +202,7 @@ fn eight<V: Copy>(from: &[V], first: usize, apart: usize) -> [V; POINTS] {
 /// Writes eight vectors to where [`eight`] reads them.
 #[inline(always)]
 fn write_eight<V: Copy>(vectors: [V; POINTS], to: &mut [V], first: usize, apart: usize) {
-    assert!(first + (POINTS - 1) * apart < to.len());
+    assert!(apart < to.len() && first < to.len() && first + (POINTS - 1) * apart < to.len());
     for (k, vector) in vectors.into_iter().enumerate() {
         // SAFETY: the last of the eight was found to be there.
         unsafe { *to.get_unchecked_mut(first + k * apart) = vector };

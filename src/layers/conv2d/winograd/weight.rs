@@ -2,11 +2,11 @@
 
 use super::transforms::{weight, weight_transposed};
 use super::{POINTS, Winograd};
-use crate::hardware::lanes::{Lanes, QUAD, kernel};
+use crate::hardware::lanes::{Lanes, MAX_WIDTH, QUAD, kernel};
 use crate::layers::conv2d::Conv2d;
 
 kernel! {
-    /// `U = G weight G^T`, neighbouring outputs in the lanes.
+    /// `U = G weight G^T`, pairs of a channel and an output in the lanes, as they follow in `u`.
     ///
     /// - `weight`: (O, C, r, r)
     /// - `u`: (64, C, O), written
@@ -32,13 +32,16 @@ fn weights<T: Lanes, const R: usize>(t: T, conv: &Conv2d, weights: &[f32], u: &m
     for first in (0..filters).step_by(T::WIDTH) {
         let count = T::WIDTH.min(filters - first);
         let mut taps = [[t.zero(); R]; R];
-        let numbers = t.numbers_mut(taps.as_flattened_mut()); // numbers: (r r, n)
-        for lane in 0..count {
-            let (c, o) = ((first + lane) / outputs, (first + lane) % outputs);
-            let filter = &weights[(o * inputs + c) * R * R..][..R * R];
-            for (numbers, &tap) in numbers.chunks_exact_mut(T::WIDTH).zip(filter) {
-                numbers[lane] = tap;
+        for (part, taps) in taps.as_flattened_mut().chunks_mut(T::WIDTH).enumerate() {
+            // vectors: (n, taps)
+            let mut vectors = [t.zero(); MAX_WIDTH];
+            for (lane, vector) in vectors[..count].iter_mut().enumerate() {
+                let (c, o) = ((first + lane) / outputs, (first + lane) % outputs);
+                let place = (o * inputs + c) * R * R + part * T::WIDTH;
+                *vector = t.load_some(&weights[place..][..taps.len()]);
             }
+            t.transpose(&mut vectors[..T::WIDTH]);
+            taps.copy_from_slice(&vectors[..taps.len()]);
         }
         // half: G weight, (8, r)
         let mut half = [[t.zero(); R]; POINTS];
@@ -97,14 +100,18 @@ pub(super) fn add_d_weights<T: Lanes, const R: usize>(
             for (taps, &half) in taps.iter_mut().zip(&half) {
                 *taps = weight_transposed(t, half);
             }
-            let taps = t.numbers(taps.as_flattened()); // taps: (r r, n)
-            for lane in 0..T::WIDTH {
-                let o = group * T::QUADS + lane / QUAD;
-                let c = quad * QUAD + lane % QUAD;
-                if o < outputs && c < inputs {
-                    let filter = &mut d_weight[(o * inputs + c) * R * R..][..R * R];
-                    for (d_weight, taps) in filter.iter_mut().zip(taps.chunks_exact(T::WIDTH)) {
-                        *d_weight += taps[lane];
+            for (part, taps) in taps.as_flattened().chunks(T::WIDTH).enumerate() {
+                // vectors: (n, taps)
+                let mut vectors = [t.zero(); MAX_WIDTH];
+                vectors[..taps.len()].copy_from_slice(taps);
+                t.transpose(&mut vectors[..T::WIDTH]);
+                for (lane, &vector) in vectors[..T::WIDTH].iter().enumerate() {
+                    let o = group * T::QUADS + lane / QUAD;
+                    let c = quad * QUAD + lane % QUAD;
+                    if o < outputs && c < inputs {
+                        let place = (o * inputs + c) * R * R + part * T::WIDTH;
+                        let d_weight = &mut d_weight[place..][..taps.len()];
+                        t.store(t.add(t.load_some(d_weight), vector), d_weight);
                     }
                 }
             }
