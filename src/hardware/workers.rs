@@ -13,8 +13,9 @@ use std::sync::{Condvar, Mutex, PoisonError};
 
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 
-/// How often one who waits looks again before it sleeps: some tens of microseconds.
-const SPINS: usize = 2_000;
+/// How often one who waits looks again before it sleeps: a hundred or two microseconds, less than a
+/// step takes. Who sleeps comes late to the next meeting, and the others wait for it.
+const SPINS: usize = 10_000;
 
 /// The caller's thread and those of a pool of its own.
 #[derive(Debug)]
