@@ -15,6 +15,11 @@
 //! for all lanes. Only a weight's gradient adds up over images, and so over lanes, once for every
 //! group ([`Lanes::sums`]).
 //!
+//! Where a sum over lanes is wanted for every few products, the lanes are **turned** first: four
+//! neighbouring lanes are a quad, and the same quads of several vectors are put into one
+//! ([`Lanes::transpose_quads`]), so that one vector adds up several weights, each in its quad, and no
+//! more than four lanes are left to be summed.
+//!
 //! What keeps a core busy is a **tile**: as many sums as there are registers, each a chain of
 //! multiply-adds of its own. A tile of 5 channels by 4 pixels reads 5 weights and 4 vectors for 20
 //! multiply-adds, so that reading is never what it waits for.
