@@ -137,7 +137,7 @@ fn row<T: Lanes, const R: usize, const C: usize, const N: usize>(
             let above = columns::<_, C>(x, 2 * i * width + 2 * j);
             let below = columns::<_, C>(x, (2 * i + 1) * width + 2 * j);
             let window = i * across + j;
-            for n in 0..N {
+            for (n, sums) in sums.iter_mut().enumerate() {
                 let winner = windows.winners[n][window];
                 let (right, down) = (t.mask(winner.right), t.mask(winner.down));
                 let d_y = windows.d_y[n][window];
@@ -147,7 +147,7 @@ fn row<T: Lanes, const R: usize, const C: usize, const N: usize>(
                 }
                 for v in 0..R {
                     let pixel = t.select(right, pixels[v + 1], pixels[v]);
-                    sums[n][v] = t.fma(d_y, pixel, sums[n][v]);
+                    sums[v] = t.fma(d_y, pixel, sums[v]);
                 }
             }
         }
