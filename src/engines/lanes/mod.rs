@@ -5,7 +5,7 @@
 //! a gradient of its own, group by group, and the slices' gradients are added in their order. So
 //! the same seed gives the same bits on any number of threads. Threads are woken once an epoch
 //! and meet at a barrier twice a step ([`crate::hardware::workers`]): when all slices are done, and
-//! when each has changed its part of the parameters ([`mod@steps`]).
+//! when each has changed its part of the parameters (`steps.rs`).
 //!
 //! One image alone goes another way: its own numbers stand in the lanes, on the caller's thread.
 //!
@@ -258,7 +258,7 @@ impl<T: lanes::Lanes> Lanes<T> {
     }
 
     /// Does a step for every batch, or only computes its gradient, which `sum` then has, and calls
-    /// `each` after each: see [`Steps::run`].
+    /// `each` after each: see `Steps::run`.
     fn each_step<'b>(
         &mut self,
         largest: usize,
