@@ -246,7 +246,7 @@ impl OnLanes for FromWinners<'_> {
             let d_weight = &mut expected;
             reference::backward(conv, &x, &weight, &d_conv, &mut d_x, d_weight, &mut d_bias);
         }
-        let group = "conv2d_relu_max_pool2d_weight_gradient";
+        let group = "fused_weight_gradient";
         check(group, &d_weight, &expected);
         let elements = weight.len() + problem.x[0].len() + 2 * windows;
         let case = Case {
