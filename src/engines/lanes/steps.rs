@@ -9,7 +9,7 @@
 //! Where the gradient's norm is clipped, they also meet between the sum and the update, for the norm
 //! is that of all parts.
 
-use std::ops::{ControlFlow, Range};
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -129,7 +129,6 @@ impl<T: lanes::Lanes> Steps<'_, T> {
         workspace.prepare_training();
         parameters.resize(self.network.parameter_count(), 0.0);
         let mine = shared.parts.get(worker.index);
-        let range = worker.index * shared.length..(worker.index + 1) * shared.length;
         for batch in batches {
             // Who updates has met the others since, so all read the same.
             let done = shared.done.load(Ordering::Relaxed);
@@ -137,7 +136,7 @@ impl<T: lanes::Lanes> Steps<'_, T> {
             self.slice_gradients(&mut workspace, &parameters, &batch, done, shared.next);
             worker.wait()?;
             if let Some(part) = mine {
-                self.sum_slices(&batch, &range, write(part).gradients);
+                self.sum_slices(&batch, worker.index * shared.length, write(part).gradients);
             }
             if self.update {
                 if let Some(norm) = self.rule.clip_norm {
@@ -155,9 +154,10 @@ impl<T: lanes::Lanes> Steps<'_, T> {
             }
             if worker.index == 0 {
                 let done = done + u64::from(self.update);
+                // Before anybody else's code is called, which may panic.
+                shared.done.store(done, Ordering::Relaxed);
                 let flow = locked(shared.each)(done, self.metrics(&batch));
                 shared.stop.store(flow.is_break(), Ordering::Relaxed);
-                shared.done.store(done, Ordering::Relaxed);
                 shared.next.store(0, Ordering::Relaxed);
             }
             worker.wait()?;
@@ -219,11 +219,10 @@ impl<T: lanes::Lanes> Steps<'_, T> {
 
     /// Adds the slices' gradients up.
     ///
-    /// - `range`: those of the parameters that are wanted, and perhaps beyond
-    /// - `sum`: as many as there are in it, written
-    fn sum_slices(&self, batch: &Batch, range: &Range<usize>, sum: &mut [f32]) {
+    /// - `sum`: those by the parameters from `first` on, written
+    fn sum_slices(&self, batch: &Batch, first: usize, sum: &mut [f32]) {
         for (index, slice) in self.slices(batch).enumerate() {
-            let d_parameters = &slice.d_parameters[range.start..][..sum.len()];
+            let d_parameters = &slice.d_parameters[first..][..sum.len()];
             match index {
                 0 => sum.copy_from_slice(d_parameters),
                 _ => {
