@@ -17,9 +17,9 @@ struct Lengths {
     d_m: usize,
     /// Those of one point, turned by quads: (block, quads, groups of outputs).
     turned: usize,
-    /// One row of the transformed input's gradients: (8, C, block).
+    /// The transformed input's gradients: (64, C, block).
     d_v: usize,
-    /// The input's gradients with their rows transformed: (8, C, block, 8).
+    /// Those of one channel's tile with their rows transformed: (8, 8).
     d_x_half: usize,
 }
 
@@ -32,8 +32,8 @@ impl Lengths {
             d_y_half: POINTS * spacing(conv.out_channels * block * winograd.side),
             d_m: POINTS * spacing(conv.out_channels * block),
             turned: block * (width / QUAD) * groups,
-            d_v: POINTS * spacing(conv.in_channels * block),
-            d_x_half: POINTS * spacing(conv.in_channels * block * POINTS),
+            d_v: PRODUCTS * spacing(conv.in_channels * block),
+            d_x_half: PRODUCTS,
         }
     }
 }
@@ -106,22 +106,12 @@ fn backward_kernel<T: Lanes>(
                 weight_gradients(t, winograd, block, d_m, v, turned, d_u);
                 if d_x.is_some() {
                     let u = &u[f * conv.in_channels * conv.out_channels..];
-                    input_gradients(t, winograd, block, u, d_m, &mut d_v[j * v_apart..]);
-                }
-            }
-            if d_x.is_some() {
-                let d_x_half = &mut d_x_half[i * (lengths.d_x_half / POINTS)..];
-                for c in 0..conv.in_channels {
-                    for k in 0..winograd.tiles_of(block).len() {
-                        let place = c * winograd.block + k;
-                        let pixels = input_transposed(t, eight(d_v, place, v_apart));
-                        d_x_half[place * POINTS..][..POINTS].copy_from_slice(&pixels);
-                    }
+                    input_gradients(t, winograd, block, u, d_m, &mut d_v[f * v_apart..]);
                 }
             }
         }
         if let Some(d_x) = &mut d_x {
-            add_d_x(t, winograd, block, d_x_half, d_x);
+            add_d_x(t, winograd, block, d_v, d_x_half, d_x);
         }
     }
     match winograd.side {
@@ -294,19 +284,21 @@ fn input_gradients<T: Lanes>(
 
 /// `d_x += B (dV B^T)`, the tiles added where they overlap.
 ///
-/// - `half`: (8, C, block, 8)
+/// - `d_v`: (64, C, block)
+/// - `half`: (8, 8), for a while
 /// - `d_x`: (C, H, W), written with the first block, then added to
 #[inline(always)]
 fn add_d_x<T: Lanes>(
     t: T,
     winograd: &Winograd,
     block: usize,
-    half: &[T::Vector],
+    d_v: &[T::Vector],
+    half: &mut [T::Vector],
     d_x: &mut [T::Vector],
 ) {
     let conv = &winograd.conv;
     let ([height, width], [above, left]) = (conv.input, conv.window.padding);
-    let apart = half.len() / POINTS;
+    let apart = spacing(conv.in_channels * winograd.block);
     for (c, d_x) in d_x.chunks_exact_mut(height * width).enumerate() {
         if block == 0 {
             d_x.fill(t.zero());
@@ -314,9 +306,13 @@ fn add_d_x<T: Lanes>(
         for (k, [i, j]) in winograd.tiles_of(block).enumerate() {
             let inside =
                 i >= above && j >= left && i + 8 <= height + above && j + 8 <= width + left;
+            for i in 0..POINTS {
+                let first = i * POINTS * apart + c * winograd.block + k;
+                let row = input_transposed(t, eight(d_v, first, apart));
+                write_eight(row, half, i * POINTS, 1);
+            }
             for b in 0..POINTS {
-                let first = (c * winograd.block + k) * POINTS + b;
-                let pixels = input_transposed(t, eight(half, first, apart));
+                let pixels = input_transposed(t, eight(half, b, POINTS));
                 if inside {
                     let first = (i - above) * width + j - left + b;
                     let mut sums = eight(d_x, first, width);
