@@ -47,11 +47,12 @@
 //! # In which order
 //!
 //! All products of a few tiles are more than the first level of the cache holds, and where half a
-//! vector is written at once, to write one takes as long as two multiply-adds. So no pass goes through
-//! all 64 products twice: of one row of the 8 x 8 points, `M[8 i .. 8 i + 8]`, the products are
-//! computed and at once transformed along the row, which leaves m numbers of 8; the columns follow when
-//! all rows are there. `forward` and `backward` both go row after row, `weight` has what is done once a
-//! batch, `transforms` the matrices themselves.
+//! vector is written at once, to write one takes as long as two multiply-adds. So the products and
+//! their gradients are never all there: of one row of the 8 x 8 points, `M[8 i .. 8 i + 8]`, the
+//! products are computed and at once transformed along the row, which leaves m numbers of 8; the
+//! columns follow when all rows are there. `forward` and `backward` both go row after row. Only `dV`,
+//! whose rows would stay as long as they are, is kept whole, and each of its tiles transformed at once.
+//! `weight` has what is done once a batch, `transforms` the matrices themselves.
 //!
 //! Source: Winograd, *Arithmetic Complexity of Computations*, 1980; Lavin and Gray, *Fast Algorithms
 //! for Convolutional Neural Networks*, CVPR 2016. The matrices were derived as above.
