@@ -81,9 +81,14 @@ fn a_network_takes_about_what_it_is_said_to_take() {
                 engine.predict(&one).unwrap();
                 let taken = (MOST.load(Relaxed) - before) as u64;
                 let what = format!("{text}, {kind}, batch {batch}, {threads} threads");
-                // Threads themselves, tables, and what a matrix product takes for a while.
+                // Threads themselves and tables; and on every thread what a matrix product packs,
+                // which the crate `gemm` makes as large as a processor's second cache.
+                let packed = match kind {
+                    EngineKind::Im2col => 4_000_000 * threads as u64,
+                    _ => 0,
+                };
                 assert!(
-                    taken <= said + said / 4 + 2_000_000,
+                    taken <= said + said / 4 + 2_000_000 + packed,
                     "{what}: {taken}, said {said}"
                 );
                 // A pool's threads give back what they have when they end, which nobody waits for.
