@@ -306,10 +306,10 @@ fn add_d_x<T: Lanes>(
         for (k, [i, j]) in winograd.tiles_of(block).enumerate() {
             let inside =
                 i >= above && j >= left && i + 8 <= height + above && j + 8 <= width + left;
-            for i in 0..POINTS {
-                let first = i * POINTS * apart + c * winograd.block + k;
+            for a in 0..POINTS {
+                let first = a * POINTS * apart + c * winograd.block + k;
                 let row = input_transposed(t, eight(d_v, first, apart));
-                write_eight(row, half, i * POINTS, 1);
+                half[a * POINTS..][..POINTS].copy_from_slice(&row);
             }
             for b in 0..POINTS {
                 let pixels = input_transposed(t, eight(half, b, POINTS));
