@@ -1,5 +1,6 @@
-//! What the machine gives: matrix products at its speed, vectors, threads that work in step, GPUs.
+//! What the machine gives: matrix products at its speed, vectors, lines of the cache, threads that work in step, GPUs.
 
+pub(crate) mod cache;
 mod gemm;
 pub mod gpu;
 pub mod lanes;

@@ -76,6 +76,7 @@ impl Adam {
     ///
     /// - `parameters`, `mean`, `mean_square`: (P), all changed
     /// - `gradients`: (P)
+    #[inline(always)]
     pub fn step<T: Element>(
         &self,
         lr: f64,

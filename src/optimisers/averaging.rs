@@ -16,6 +16,7 @@ use crate::tensor::Element;
 ///
 /// - `parameters`: (P)
 /// - `average`: (P), changed
+#[inline(always)]
 pub fn step<T: Element>(decay: f64, done: u64, parameters: &[T], average: &mut [T]) {
     assert_eq!(parameters.len(), average.len(), "average: (P)");
     if done == 0 {

@@ -30,6 +30,7 @@ pub fn factor(squares: f64, max_norm: f64) -> f64 {
 }
 
 /// Multiplies `gradients` by `factor`, unless it is 1.
+#[inline(always)]
 pub fn scale<T: Element>(gradients: &mut [T], factor: f64) {
     if factor < 1.0 {
         let factor = T::from_f64(factor);

@@ -143,7 +143,33 @@ impl<T: Element> TrainingState<T> {
         }
     }
 
-    /// Parts of at most `length` parameters, at least one.
+    /// All parameters.
+    pub fn whole(&mut self) -> StatePart<'_, T> {
+        StatePart {
+            parameters: &mut self.parameters,
+            first_moment: &mut self.first_moment,
+            second_moment: &mut self.second_moment,
+            average: &mut self.average,
+        }
+    }
+}
+
+/// The same range of every vector of a [`TrainingState`].
+#[derive(Debug)]
+pub struct StatePart<'a, T> {
+    /// Of the parameters.
+    pub parameters: &'a mut [T],
+    /// Of SGD's velocity, or Adam's running mean of gradients.
+    pub first_moment: &'a mut [T],
+    /// Of Adam's running mean of squared gradients.
+    pub second_moment: &'a mut [T],
+    /// Of the running average of the parameters.
+    pub average: &'a mut [T],
+}
+
+impl<T> StatePart<'_, T> {
+    /// Parts of this one, of at most `length` parameters, at least one.
+    #[inline(always)]
     pub fn parts(&mut self, length: usize) -> impl Iterator<Item = StatePart<'_, T>> {
         let length = length.max(1);
         let moments =
@@ -160,19 +186,6 @@ impl<T: Element> TrainingState<T> {
                 },
             )
     }
-}
-
-/// The same range of every vector of a [`TrainingState`].
-#[derive(Debug)]
-pub struct StatePart<'a, T> {
-    /// Of the parameters.
-    pub parameters: &'a mut [T],
-    /// Of SGD's velocity, or Adam's running mean of gradients.
-    pub first_moment: &'a mut [T],
-    /// Of Adam's running mean of squared gradients.
-    pub second_moment: &'a mut [T],
-    /// Of the running average of the parameters.
-    pub average: &'a mut [T],
 }
 
 /// What every training step does, given how many were done before.
@@ -253,28 +266,30 @@ impl StepRule {
         if let Some(norm) = self.clip_norm {
             clipping::clip(gradients, norm);
         }
-        let done = state.steps;
-        for mut part in state.parts(gradients.len()) {
-            self.update_part(done, &mut part, gradients);
-        }
+        self.update_part(state.steps, state.whole(), gradients);
         state.steps += 1;
     }
 
     /// What one step, before which `done` were done, does to a part of the parameters.
     ///
     /// - `gradients`: of that part, clipped
-    pub fn update_part<T: Element>(&self, done: u64, part: &mut StatePart<T>, gradients: &[T]) {
+    #[inline(always)]
+    pub fn update_part<T: Element>(&self, done: u64, part: StatePart<T>, gradients: &[T]) {
         let lr = self.lr(done);
-        let (parameters, first) = (&mut *part.parameters, &mut *part.first_moment);
+        let StatePart {
+            parameters,
+            first_moment,
+            second_moment,
+            average,
+        } = part;
         match &self.optimiser {
-            Optimiser::Sgd(sgd) => sgd.step(lr, parameters, gradients, first),
+            Optimiser::Sgd(sgd) => sgd.step(lr, parameters, gradients, first_moment),
             Optimiser::Adam(adam) => {
-                let second = &mut *part.second_moment;
-                adam.step(lr, done, parameters, gradients, first, second);
+                adam.step(lr, done, parameters, gradients, first_moment, second_moment);
             }
         }
         if let Some(decay) = self.average {
-            averaging::step(decay, done, parameters, part.average);
+            averaging::step(decay, done, parameters, average);
         }
     }
 }

@@ -60,6 +60,7 @@ impl Sgd {
     ///
     /// - `parameters`, `velocity`: (P), both changed
     /// - `gradients`: (P)
+    #[inline(always)]
     pub fn step<T: Element>(
         &self,
         lr: f64,

@@ -13,6 +13,7 @@
 //! allocated before the first step or in it.
 
 mod one_image;
+mod part;
 pub mod plan;
 mod reading;
 mod steps;

@@ -3,7 +3,7 @@
 //! 1. Every thread takes slices of the batch, and adds up a gradient for each, with a copy of the
 //!    parameters that is its own.
 //! 2. They meet. Every thread has a part of the parameters: it adds the slices' gradients up for that
-//!    part, in their order, and updates it. Whoever has which part, the sums are the same.
+//!    part, in their order, and updates it (`part.rs`). Whoever has which part, the sums are the same.
 //! 3. They meet, the first thread having reported, and each copies all parts.
 //!
 //! Where the gradient's norm is clipped, they also meet between the sum and the update, for the norm
@@ -13,16 +13,17 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use super::part::{self, Part, Step};
 use super::plan::Stage;
 use super::workspace::Workspace;
-use super::{locked, slice_length};
+use super::{MAX_SLICES, locked, slice_length, slices};
 use crate::data::Batch;
 use crate::engines::Metrics;
 use crate::hardware::lanes;
 use crate::hardware::workers::{Abandoned, Panicked, Worker, Workers};
 use crate::layers::dropout::Draws;
 use crate::network::Network;
-use crate::optimisers::{StatePart, StepRule, TrainingState, clipping};
+use crate::optimisers::{StepRule, TrainingState, clipping};
 
 /// What one slice of a batch adds up.
 pub(super) struct Slice {
@@ -60,12 +61,6 @@ pub(super) struct Steps<'a, T: lanes::Lanes> {
     pub(super) update: bool,
 }
 
-/// A worker's part of the parameters and of the batch's gradient.
-struct Part<'a> {
-    state: StatePart<'a, f32>,
-    gradients: &'a mut [f32],
-}
-
 /// A lock that is never waited for. What a panic left behind it is written before it is read.
 fn read<V>(lock: &RwLock<V>) -> RwLockReadGuard<'_, V> {
     lock.read().unwrap_or_else(PoisonError::into_inner)
@@ -97,8 +92,15 @@ impl<T: lanes::Lanes> Steps<'_, T> {
         // Whole lines of the cache, so that no two threads write into the same one.
         let length = (sum.len().div_ceil(active.max(1)).next_multiple_of(16)).max(1);
         let done = AtomicU64::new(state.steps);
-        let parts: Vec<_> = (state.parts(length).zip(sum.chunks_mut(length)))
-            .map(|(state, gradients)| RwLock::new(Part { state, gradients }))
+        let mut whole = state.whole();
+        let parts: Vec<_> = (whole.parts(length).zip(sum.chunks_mut(length)).enumerate())
+            .map(|(index, (state, gradients))| {
+                RwLock::new(Part {
+                    first: index * length,
+                    state,
+                    gradients,
+                })
+            })
             .collect();
         let shared = Shared {
             parts: &parts,
@@ -126,6 +128,7 @@ impl<T: lanes::Lanes> Steps<'_, T> {
     ) -> Result<(), Abandoned> {
         let mut workspace = locked(&self.workspaces[worker.index]);
         let mut parameters = locked(&self.copies[worker.index]);
+        let t = workspace.lanes;
         workspace.prepare_training();
         parameters.resize(self.network.parameter_count(), 0.0);
         let mine = shared.parts.get(worker.index);
@@ -135,21 +138,20 @@ impl<T: lanes::Lanes> Steps<'_, T> {
             shared.copy_parameters(&mut parameters);
             self.slice_gradients(&mut workspace, &parameters, &batch, done, shared.next);
             worker.wait()?;
-            if let Some(part) = mine {
-                self.sum_slices(&batch, worker.index * shared.length, write(part).gradients);
-            }
-            if self.update {
-                if let Some(norm) = self.rule.clip_norm {
+            let step = Step {
+                rule: self.rule,
+                done,
+            };
+            match self.rule.clip_norm.filter(|_| self.update) {
+                None => self.add_up(t, &batch, mine, self.update.then_some(step)),
+                Some(norm) => {
+                    self.add_up(t, &batch, mine, None);
                     worker.wait()?;
                     let factor = shared.clip_factor(norm);
                     worker.wait()?;
                     if let Some(part) = mine {
-                        clipping::scale(write(part).gradients, factor);
+                        part::update(t, &mut write(part), factor, step);
                     }
-                }
-                if let Some(part) = mine {
-                    let Part { state, gradients } = &mut *write(part);
-                    self.rule.update_part(done, state, gradients);
                 }
             }
             if worker.index == 0 {
@@ -179,7 +181,7 @@ impl<T: lanes::Lanes> Steps<'_, T> {
     ) {
         let (network, stages) = (self.network, self.stages);
         let length = slice_length(batch.len());
-        let count = batch.len().div_ceil(length);
+        let count = slices(batch.len());
         let mut prepared = false;
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
@@ -211,34 +213,25 @@ impl<T: lanes::Lanes> Steps<'_, T> {
         }
     }
 
-    /// The slices of `batch`, in their order.
-    fn slices(&self, batch: &Batch) -> impl Iterator<Item = RwLockReadGuard<'_, Slice>> {
-        let count = batch.len().div_ceil(slice_length(batch.len()));
-        self.slices[..count].iter().map(read)
-    }
-
-    /// Adds the slices' gradients up.
-    ///
-    /// - `sum`: those by the parameters from `first` on, written
-    fn sum_slices(&self, batch: &Batch, first: usize, sum: &mut [f32]) {
-        for (index, slice) in self.slices(batch).enumerate() {
-            let d_parameters = &slice.d_parameters[first..][..sum.len()];
-            match index {
-                0 => sum.copy_from_slice(d_parameters),
-                _ => {
-                    for (sum, d_parameter) in sum.iter_mut().zip(d_parameters) {
-                        *sum += d_parameter;
-                    }
-                }
-            }
-        }
+    /// Adds the gradients of the batch's slices up for a part, and does the step, if there is one.
+    fn add_up(&self, t: T, batch: &Batch, part: Option<&RwLock<Part>>, step: Option<Step>) {
+        let Some(part) = part else { return };
+        let count = slices(batch.len());
+        let slices: [_; MAX_SLICES] =
+            std::array::from_fn(|index| (index < count).then(|| read(&self.slices[index])));
+        let gradients = slices.each_ref().map(|slice| match slice {
+            Some(slice) => &slice.d_parameters[..],
+            None => &[],
+        });
+        part::add_up(t, &mut write(part), &gradients[..count], step);
     }
 
     /// Loss and hits of a batch.
     fn metrics(&self, batch: &Batch) -> Metrics {
         let mut metrics = Metrics::default();
-        self.slices(batch)
-            .for_each(|slice| metrics.add(slice.metrics));
+        for slice in &self.slices[..slices(batch.len())] {
+            metrics.add(read(slice).metrics);
+        }
         metrics
     }
 }

@@ -17,7 +17,7 @@ use crate::network::{Layer, Network, Operation};
 
 /// The buffers of one thread.
 pub(super) struct Workspace<T: Lanes> {
-    lanes: T,
+    pub(super) lanes: T,
     /// What the bytes of each channel become: (C).
     scales: Vec<Scale>,
     /// What stands before every stage, and behind the last: vectors of the shape between layers.
