@@ -18,7 +18,7 @@ type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 const INK: RGBColor = RGBColor(118, 118, 118);
 
-/// One for every way, in the order of their names.
+/// For the ways in the order of their names; those that are more begin again, with squares.
 const COLOURS: [RGBColor; 9] = [
     RGBColor(46, 134, 193),
     RGBColor(211, 84, 0),
@@ -45,7 +45,7 @@ const LIST: i32 = 330;
 /// A chart of the rows that have operations and bytes.
 pub fn svg(machine: &Machine, rows: &[Row]) -> String {
     let points: Vec<_> = rows.iter().filter_map(Point::new).collect();
-    let lines = names(&points).len() + colours(&points).len() + 3;
+    let lines = names(&points).len() + marks(&points).len() + 3;
     let height = (TOP + HEIGHT + 50).max(TOP + LINE * lines as i32) as u32;
     let width = (LEFT + WIDTH + 20 + LIST) as u32;
     let mut svg = String::new();
@@ -96,15 +96,37 @@ fn names(points: &[Point]) -> Vec<String> {
     names
 }
 
-fn colours<'a>(points: &[Point<'a>]) -> BTreeMap<&'a str, RGBColor> {
-    let ways = points
-        .iter()
-        .map(|point| (point.row.case.way.as_str(), INK));
-    let mut colours: BTreeMap<_, _> = ways.collect();
-    for (colour, choice) in colours.values_mut().zip(COLOURS.iter().cycle()) {
-        *colour = *choice;
+/// How a way's points look.
+#[derive(Clone, Copy)]
+struct Mark {
+    colour: RGBColor,
+    square: bool,
+}
+
+impl Mark {
+    fn draw(self, area: &Area, (x, y): (i32, i32), filled: bool) -> Outcome {
+        let style = ShapeStyle {
+            color: self.colour.into(),
+            filled,
+            stroke_width: 2,
+        };
+        if self.square {
+            area.draw(&Rectangle::new([(x - 4, y - 4), (x + 4, y + 4)], style))?;
+        } else {
+            area.draw(&Circle::new((x, y), 4, style))?;
+        }
+        Ok(())
     }
-    colours
+}
+
+fn marks<'a>(points: &[Point<'a>]) -> BTreeMap<&'a str, Mark> {
+    let ways: BTreeSet<_> = (points.iter())
+        .map(|point| point.row.case.way.as_str())
+        .collect();
+    let marks = [false, true]
+        .into_iter()
+        .flat_map(|square| COLOURS.map(|colour| Mark { colour, square }));
+    ways.into_iter().zip(marks.cycle()).collect()
 }
 
 /// From logarithms to pixels.
@@ -159,21 +181,15 @@ fn draw(area: &Area, machine: &Machine, points: &[Point], scale: &Scale) -> Outc
     if machine.threads > 1 {
         roof(area, scale, machine.all, &all)?;
     }
-    let (names, colours) = (names(points), colours(points));
+    let (names, marks) = (names(points), marks(points));
     let mut places = Places::default();
     for point in points {
         places.points.push(scale.at(point.intensity, point.gflops));
     }
     for point in points {
         let at = scale.at(point.intensity, point.gflops);
-        let colour = colours[point.row.case.way.as_str()];
-        let filled = point.row.case.threads == 1;
-        let style = ShapeStyle {
-            color: colour.into(),
-            filled,
-            stroke_width: 2,
-        };
-        area.draw(&Circle::new(at, 4, style))?;
+        let mark = marks[point.row.case.way.as_str()];
+        mark.draw(area, at, point.row.case.threads == 1)?;
         let name = point.name();
         let number = 1 + names.iter().position(|other| *other == name).unwrap_or(0);
         write(
@@ -181,19 +197,19 @@ fn draw(area: &Area, machine: &Machine, points: &[Point], scale: &Scale) -> Outc
             &number.to_string(),
             places.label(at),
             HPos::Center,
-            colour,
+            mark.colour,
         )?;
     }
 
     let left = LEFT + WIDTH + 20;
     let mut down = TOP + 5;
-    for (way, colour) in &colours {
-        area.draw(&Circle::new((left + 4, down), 4, colour.filled()))?;
-        write(area, way, (left + 16, down), HPos::Left, *colour)?;
+    for (way, mark) in &marks {
+        mark.draw(area, (left + 4, down), true)?;
+        write(area, way, (left + 16, down), HPos::Left, mark.colour)?;
         down += LINE;
     }
-    let rings = format!("Rings: {all}. Discs: 1 thread.");
-    write(area, &rings, (left, down), HPos::Left, INK)?;
+    let hollow = format!("Hollow: {all}. Filled: 1 thread.");
+    write(area, &hollow, (left, down), HPos::Left, INK)?;
     down += 2 * LINE;
     for (index, name) in names.iter().enumerate() {
         let number = format!("{}", index + 1);
