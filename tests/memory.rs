@@ -60,6 +60,7 @@ fn a_network_takes_about_what_it_is_said_to_take() {
         "input 1x40x40, conv2d 32 7, conv2d 4 3x1 stride=2, relu, max_pool2d 3 stride=1, flatten, linear 10",
         "input 1x8x8, flatten, linear 3000, dropout 0.5, relu, linear 400, linear 10",
     ];
+    let product = product();
     for text in texts {
         let network = Network::new(&text.parse().unwrap(), None).unwrap();
         let shape = network.input();
@@ -98,7 +99,7 @@ fn a_network_takes_about_what_it_is_said_to_take() {
                 let what = format!("{text}, {kind}, batch {batch}, {threads} threads");
                 // Threads themselves, tables, and what every thread's matrix products keep.
                 let products = match kind {
-                    EngineKind::Im2col => threads as u64 * product(),
+                    EngineKind::Im2col => threads as u64 * product,
                     _ => 0,
                 };
                 assert!(

@@ -1,7 +1,7 @@
 //! Lines of the cache, asked for before they are needed.
 //!
-//! What another core has comes a hundred nanoseconds after it is asked for, but a dozen lines at once.
-//! What is asked here is a hint: nothing is read or written.
+//! What another core has takes its time to come, but many lines come at once. Asking is a hint: nothing
+//! is read or written.
 
 /// Bytes of a line.
 const LINE: usize = 64;

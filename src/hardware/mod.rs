@@ -1,4 +1,5 @@
-//! What the machine gives: matrix products at its speed, vectors, lines of the cache, threads that work in step, GPUs.
+//! What the machine gives: matrix products at its speed, vectors, lines of the cache, threads that
+//! work in step, GPUs.
 
 pub(crate) mod cache;
 mod gemm;

@@ -3,7 +3,8 @@
 //! A [`StepRule`] says what every step does, as a pure function of how many were done before:
 //! clip the gradient ([`mod@clipping`]), take the learning rate ([`schedules`]), change the
 //! parameters ([`sgd`], [`adam`]), and average them ([`averaging`]). Each is one loop over flat
-//! vectors; a [`TrainingState`] holds the vectors.
+//! vectors, always inlined, so that it is compiled for the instructions of the engine that calls it; a
+//! [`TrainingState`] holds the vectors.
 
 pub mod adam;
 pub mod averaging;

@@ -217,9 +217,10 @@ impl<T: lanes::Lanes> Steps<'_, T> {
     fn add_up(&self, t: T, batch: &Batch, part: Option<&RwLock<Part>>, step: Option<Step>) {
         let Some(part) = part else { return };
         let count = slices(batch.len());
-        let slices: [_; MAX_SLICES] =
+        // An array, since nothing is allocated in a step.
+        let guards: [_; MAX_SLICES] =
             std::array::from_fn(|index| (index < count).then(|| read(&self.slices[index])));
-        let gradients = slices.each_ref().map(|slice| match slice {
+        let gradients = guards.each_ref().map(|guard| match guard {
             Some(slice) => &slice.d_parameters[..],
             None => &[],
         });
