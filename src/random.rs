@@ -48,8 +48,15 @@ impl Stream {
 
     /// Four times 32 random bits, the `index`-th of this stream.
     pub fn words(&self, index: u64) -> [u32; 4] {
-        let counter = [index as u32, (index >> 32) as u32, self.part, self.purpose];
-        philox4x32(counter, self.key)
+        self.words_each([index]).map(|[word]| word)
+    }
+
+    /// The same of several indices: the first word of each, then the second, and so on.
+    #[inline(always)]
+    pub fn words_each<const N: usize>(&self, indices: [u64; N]) -> [[u32; N]; 4] {
+        let high = indices.map(|index| index >> 32);
+        let [part, purpose] = [self.part, self.purpose].map(|word| [u64::from(word); N]);
+        philox4x32([indices, high, part, purpose], self.key)
     }
 
     /// 64 random bits, the `index`-th of this stream.
@@ -76,23 +83,28 @@ impl Stream {
     }
 }
 
-/// Ten rounds of Philox on four 32-bit words.
-fn philox4x32(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
-    const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
+/// Ten rounds of Philox on four 32-bit words each of several counters. They are computed side by side
+/// where registers have lanes: a word is the lower half of a lane that holds a whole product, and the
+/// upper half is not looked at.
+#[inline(always)]
+fn philox4x32<const N: usize>(mut counters: [[u64; N]; 4], mut key: [u32; 2]) -> [[u32; N]; 4] {
+    const MULTIPLIERS: [u64; 2] = [0xD251_1F53, 0xCD9E_8D57];
     // The golden ratio and the square root of 3 minus 1, as fractions of 2^32.
     const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
+    const LOWER: u64 = u32::MAX as u64;
     for _ in 0..10 {
-        let first = u64::from(MULTIPLIERS[0]) * u64::from(counter[0]);
-        let second = u64::from(MULTIPLIERS[1]) * u64::from(counter[2]);
-        counter = [
-            (second >> 32) as u32 ^ counter[1] ^ key[0],
-            second as u32,
-            (first >> 32) as u32 ^ counter[3] ^ key[1],
-            first as u32,
-        ];
+        let [a, b, c, d] = &mut counters;
+        for n in 0..N {
+            let first = MULTIPLIERS[0] * (a[n] & LOWER);
+            let second = MULTIPLIERS[1] * (c[n] & LOWER);
+            a[n] = second >> 32 ^ b[n] ^ u64::from(key[0]);
+            b[n] = second;
+            c[n] = first >> 32 ^ d[n] ^ u64::from(key[1]);
+            d[n] = first;
+        }
         key = [key[0].wrapping_add(WEYL[0]), key[1].wrapping_add(WEYL[1])];
     }
-    counter
+    counters.map(|words| words.map(|word| word as u32))
 }
 
 #[cfg(test)]
@@ -102,21 +114,34 @@ mod tests {
     /// The known answers of Random123, the authors' own library.
     #[test]
     fn philox_gives_the_published_answers() {
+        let philox = |counter: [u32; 4], key| {
+            philox4x32(counter.map(|word: u32| [word.into()]), key).map(|[word]| word)
+        };
         assert_eq!(
-            philox4x32([0; 4], [0; 2]),
+            philox([0; 4], [0; 2]),
             [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]
         );
         assert_eq!(
-            philox4x32([u32::MAX; 4], [u32::MAX; 2]),
+            philox([u32::MAX; 4], [u32::MAX; 2]),
             [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]
         );
         assert_eq!(
-            philox4x32(
+            philox(
                 [0x243f_6a88, 0x85a3_08d3, 0x1319_8a2e, 0x0370_7344],
                 [0xa409_3822, 0x299f_31d0]
             ),
             [0xd16c_fe09, 0x94fd_cceb, 0x5001_e420, 0x2412_6ea1]
         );
+    }
+
+    #[test]
+    fn several_draws_at_once_are_those_of_each_index() {
+        let stream = Stream::new(3, Purpose::Dropout, 5).of_layer(7);
+        let indices = [0, 1, u64::from(u32::MAX), 1 << 32, u64::MAX];
+        let words = stream.words_each(indices);
+        for (n, &index) in indices.iter().enumerate() {
+            assert_eq!(words.map(|word| word[n]), stream.words(index));
+        }
     }
 
     #[test]

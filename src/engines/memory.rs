@@ -52,7 +52,7 @@ pub fn memory(
             let each = lanes::workspace_bytes(network, settings, training);
             let one_image = lanes::one_image_bytes(network, settings);
             let all = threads.saturating_mul(each).saturating_add(one_image);
-            (all, lanes::vectors(load.batch, threads as usize))
+            (all, lanes::vectors(load.batch, threads as usize, settings))
         }
     };
     let vectors = vectors as u64

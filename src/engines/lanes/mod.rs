@@ -1,7 +1,7 @@
 //! The fastest engine of the CPU: a group of eight or sixteen images in the lanes of a register
 //! ([`crate::hardware::lanes`]), each group through the whole network on one thread.
 //!
-//! A batch is cut into slices by its size alone, never by the number of threads; a slice adds up
+//! A batch is cut into slices by its size and the lanes, never by the number of threads; a slice adds up
 //! a gradient of its own, group by group, and the slices' gradients are added in their order. So
 //! the same seed gives the same bits on any number of threads. Threads are woken once an epoch
 //! and meet at a barrier twice a step ([`crate::hardware::workers`]): when all slices are done, and
@@ -47,27 +47,24 @@ use workspace::Workspace;
 /// The most slices of a batch, each of which has a gradient of its own.
 const MAX_SLICES: usize = 32;
 
-/// Examples of a slice are a multiple of this, so that no path has a group that is not full but
-/// the batch's last.
-const SLICE: usize = lanes::MAX_WIDTH;
-
-/// How many examples are in each slice of a batch of at least one, the last perhaps fewer.
-fn slice_length(batch: usize) -> usize {
-    batch.div_ceil(MAX_SLICES).next_multiple_of(SLICE)
+/// How many examples are in each slice of a batch of at least one, the last perhaps fewer: whole groups
+/// of `width` lanes. A slice is the work of one thread, so there are as many as there may be.
+fn slice_length(batch: usize, width: usize) -> usize {
+    batch.div_ceil(MAX_SLICES).next_multiple_of(width)
 }
 
 /// How many vectors of the parameters' form training takes beside the state: gradients of slices and
 /// their sum, and each thread's copy of the parameters.
-pub(super) fn vectors(batch: usize, threads: usize) -> usize {
-    match slices(batch) {
+pub(super) fn vectors(batch: usize, threads: usize, settings: Settings) -> usize {
+    match slices(batch, settings.path.width()) {
         0 => 0,
         slices => slices + 1 + threads.min(slices),
     }
 }
 
-/// How many slices a batch of so many examples has.
-fn slices(batch: usize) -> usize {
-    batch.div_ceil(slice_length(batch.max(1)))
+/// How many slices a batch of so many examples has, in groups of `width` lanes.
+fn slices(batch: usize, width: usize) -> usize {
+    batch.div_ceil(slice_length(batch.max(1), width))
 }
 
 /// How many bytes the buffers of one thread are.
@@ -270,7 +267,8 @@ impl<T: lanes::Lanes> Lanes<T> {
     ) -> Result<(), EngineError> {
         self.one_image = None;
         let parameters = self.network.parameter_count();
-        while self.slices.len() < slices(largest) {
+        let slices = slices(largest, T::WIDTH);
+        while self.slices.len() < slices {
             self.slices.push(RwLock::new(Slice::new(parameters)));
         }
         self.sum.resize(parameters, 0.0);
@@ -280,7 +278,7 @@ impl<T: lanes::Lanes> Lanes<T> {
             workers: &self.workers,
             workspaces: &self.workspaces,
             copies: &self.copies,
-            slices: &self.slices[..slices(largest)],
+            slices: &self.slices[..slices],
             rule,
             update,
         };

@@ -180,8 +180,8 @@ impl<T: lanes::Lanes> Steps<'_, T> {
         next: &AtomicUsize,
     ) {
         let (network, stages) = (self.network, self.stages);
-        let length = slice_length(batch.len());
-        let count = slices(batch.len());
+        let length = slice_length(batch.len(), T::WIDTH);
+        let count = slices(batch.len(), T::WIDTH);
         let mut prepared = false;
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
@@ -216,7 +216,7 @@ impl<T: lanes::Lanes> Steps<'_, T> {
     /// Adds the gradients of the batch's slices up for a part, and does the step, if there is one.
     fn add_up(&self, t: T, batch: &Batch, part: Option<&RwLock<Part>>, step: Option<Step>) {
         let Some(part) = part else { return };
-        let count = slices(batch.len());
+        let count = slices(batch.len(), T::WIDTH);
         // An array, since nothing is allocated in a step.
         let guards: [_; MAX_SLICES] =
             std::array::from_fn(|index| (index < count).then(|| read(&self.slices[index])));
@@ -230,7 +230,7 @@ impl<T: lanes::Lanes> Steps<'_, T> {
     /// Loss and hits of a batch.
     fn metrics(&self, batch: &Batch) -> Metrics {
         let mut metrics = Metrics::default();
-        for slice in &self.slices[..slices(batch.len())] {
+        for slice in &self.slices[..slices(batch.len(), T::WIDTH)] {
             metrics.add(read(slice).metrics);
         }
         metrics

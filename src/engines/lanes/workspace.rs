@@ -28,8 +28,8 @@ pub(super) struct Workspace<T: Lanes> {
     kept: Vec<Kept<T>>,
     /// For a while, whatever a stage needs.
     scratch: Vec<T::Vector>,
-    /// One image's numbers, and one that is made of them.
-    images: [Vec<f32>; 2],
+    /// One image's outputs, and the loss's gradient by them.
+    logits: [Vec<f32>; 2],
 }
 
 /// What a stage keeps from its forward to its backward pass.
@@ -102,9 +102,9 @@ impl Sizes {
         }
     }
 
-    /// The elements of the largest activation.
-    fn largest(&self) -> usize {
-        self.activations.iter().copied().max().unwrap_or(0)
+    /// The elements of an output.
+    fn outputs(&self) -> usize {
+        self.activations.last().copied().unwrap_or(0)
     }
 
     /// All of them in bytes; in training, activations have gradients.
@@ -116,7 +116,7 @@ impl Sizes {
         let transformed: u64 = sum(&mut self.kept.iter().map(|kept| kept.transformed));
         let twice = if training { 2 } else { 1 };
         let vectors = twice * activations + kept + self.scratch as u64;
-        let numbers = transformed + 2 * self.largest() as u64;
+        let numbers = transformed + 2 * self.outputs() as u64;
         4 * (width as u64 * vectors + numbers) + size_of::<Winner>() as u64 * winners
     }
 }
@@ -142,14 +142,14 @@ impl<T: Lanes> Workspace<T> {
             winners: vec![Winner::default(); kept.winners],
             transformed: vec![0.0; kept.transformed],
         });
-        let largest = sizes.largest();
+        let logits = vec![0.0; sizes.outputs()];
         Self {
             lanes,
             scales: reading::scales(normalisation),
             kept: kept.collect(),
             d_activations: Vec::new(),
             scratch: lanes.zeros(sizes.scratch),
-            images: [vec![0.0; largest], vec![0.0; largest]],
+            logits: [logits.clone(), logits],
             activations: (sizes.activations.iter())
                 .map(|&count| lanes.zeros(count))
                 .collect(),
@@ -245,9 +245,7 @@ impl<T: Lanes> Workspace<T> {
                 }
                 (Kind::Alone, Operation::Dropout(d)) => match draws {
                     None => y.copy_from_slice(x),
-                    Some(draws) => each_lane(t, x, y, &mut self.images, |n, x, y| {
-                        dropout::reference::forward(d, stage.layer, Some(draws.skip(n)), x, y);
-                    }),
+                    Some(draws) => dropout::lanes::mask(t, d, stage.layer, draws, x, y),
                 },
                 (Kind::Alone, Operation::Flatten | Operation::Conv2d(_)) => {
                     unreachable!("no stage alone")
@@ -262,11 +260,9 @@ impl<T: Lanes> Workspace<T> {
         let (Some(z), Some(d_z)) = (self.activations.last(), self.d_activations.last_mut()) else {
             unreachable!("a network has an output");
         };
-        let classes = z.len();
         d_z.fill(self.lanes.zero());
         let (z, d_z) = (self.lanes.numbers(z), self.lanes.numbers_mut(d_z)); // (K, n)
-        let [logits, d_logits] = &mut self.images;
-        let (logits, d_logits) = (&mut logits[..classes], &mut d_logits[..classes]);
+        let [logits, d_logits] = &mut self.logits;
         let mut metrics = Metrics::default();
         for (lane, example) in group.enumerate() {
             for (k, logit) in logits.iter_mut().enumerate() {
@@ -335,9 +331,7 @@ impl<T: Lanes> Workspace<T> {
                     linear::lanes::backward(t, l, x, weight, d_y, d_x, scratch, d_weight, d_bias);
                 }
                 (Kind::Alone, Operation::Dropout(d)) => {
-                    each_lane(t, d_y, d_x, &mut self.images, |n, d_y, d_x| {
-                        dropout::reference::backward(d, stage.layer, draws.skip(n), d_y, d_x);
-                    });
+                    dropout::lanes::mask(t, d, stage.layer, draws, d_y, d_x);
                 }
                 (Kind::Alone, Operation::Flatten | Operation::Conv2d(_)) => {
                     unreachable!("no stage alone")
@@ -393,27 +387,6 @@ fn scatter<T: Lanes>(t: T, vectors: &[T::Vector], images: &mut [f32]) {
     for (lane, image) in images.chunks_exact_mut(each).enumerate() {
         for (number, vector) in image.iter_mut().zip(vectors.chunks_exact(T::WIDTH)) {
             *number = vector[lane];
-        }
-    }
-}
-
-/// Calls `f` with the index, the numbers of `x` and those of `y` of every image in turn.
-fn each_lane<T: Lanes>(
-    t: T,
-    x: &[T::Vector],
-    y: &mut [T::Vector],
-    images: &mut [Vec<f32>; 2],
-    f: impl Fn(usize, &[f32], &mut [f32]),
-) {
-    let [from, to] = images.each_mut().map(|image| &mut image[..x.len()]);
-    let (x, y) = (t.numbers(x), t.numbers_mut(y));
-    for lane in 0..T::WIDTH {
-        for (number, x) in from.iter_mut().zip(x.chunks_exact(T::WIDTH)) {
-            *number = x[lane];
-        }
-        f(lane, from, to);
-        for (&number, y) in to.iter().zip(y.chunks_exact_mut(T::WIDTH)) {
-            y[lane] = number;
         }
     }
 }

@@ -117,6 +117,19 @@ unsafe impl Lanes for Avx2 {
     }
 
     #[inline(always)]
+    fn below(self, words: &[u32], bound: u32) -> __m256 {
+        let words = &words[..8];
+        // SAFETY: AVX2 is here, and 8 words stand at the pointer.
+        unsafe {
+            let words = _mm256_loadu_si256(words.as_ptr().cast());
+            // Numbers with a sign are compared, so the highest bit is turned.
+            let turned = _mm256_xor_si256(words, _mm256_set1_epi32(i32::MIN));
+            let bound = _mm256_set1_epi32(bound as i32 ^ i32::MIN);
+            _mm256_castsi256_ps(_mm256_cmpgt_epi32(bound, turned))
+        }
+    }
+
+    #[inline(always)]
     fn select(self, mask: __m256, yes: __m256, no: __m256) -> __m256 {
         avx2!(_mm256_blendv_ps(no, yes, mask))
     }

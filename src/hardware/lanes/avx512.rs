@@ -126,6 +126,16 @@ unsafe impl Lanes for Avx512 {
     }
 
     #[inline(always)]
+    fn below(self, words: &[u32], bound: u32) -> __mmask16 {
+        let words = &words[..16];
+        // SAFETY: AVX-512 is here, and 16 words stand at the pointer.
+        unsafe {
+            let words = _mm512_loadu_si512(words.as_ptr().cast());
+            _mm512_cmplt_epu32_mask(words, _mm512_set1_epi32(bound as i32))
+        }
+    }
+
+    #[inline(always)]
     fn select(self, mask: __mmask16, yes: __m512, no: __m512) -> __m512 {
         avx512!(_mm512_mask_blend_ps(mask, no, yes))
     }

@@ -112,6 +112,9 @@ pub unsafe trait Lanes: Copy + Send + Sync + 'static {
     /// Where `x` is 0 or less, which NaN is not.
     fn at_most_zero(self, x: Self::Vector) -> Self::Mask;
 
+    /// Where the first `WIDTH` of `words` are below `bound`.
+    fn below(self, words: &[u32], bound: u32) -> Self::Mask;
+
     /// `yes` where the mask says so, else `no`.
     fn select(self, mask: Self::Mask, yes: Self::Vector, no: Self::Vector) -> Self::Vector;
 

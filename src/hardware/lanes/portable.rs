@@ -97,6 +97,12 @@ unsafe impl Lanes for Portable {
     }
 
     #[inline(always)]
+    fn below(self, words: &[u32], bound: u32) -> [bool; 8] {
+        let words = &words[..8];
+        std::array::from_fn(|k| words[k] < bound)
+    }
+
+    #[inline(always)]
     fn select(self, mask: [bool; 8], yes: Eight, no: Eight) -> Eight {
         each(|k| if mask[k] { yes.0[k] } else { no.0[k] })
     }

@@ -14,7 +14,10 @@
 //! Source: Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov, *Dropout: A Simple Way to
 //! Prevent Neural Networks from Overfitting*, JMLR 2014, scaled in training as PyTorch does it.
 
+pub mod lanes;
 pub mod reference;
+
+use std::ops::Range;
 
 use super::Misfit;
 use crate::random::{Purpose, Stream};
@@ -71,13 +74,12 @@ impl Draws {
         }
     }
 
-    /// The words for the elements of the first example in the network's `layer`, four a draw.
-    /// They repeat after 2^32 steps.
-    pub(super) fn words(self, layer: usize, elements: usize) -> impl Iterator<Item = [u32; 4]> {
-        let stream =
-            Stream::new(self.seed, Purpose::Dropout, self.step as u32).of_layer(layer as u32);
+    /// The stream of the network's `layer`, and the indices of the first example's draws in it: a draw
+    /// for four of its elements. The next example's follow. They repeat after 2^32 steps.
+    fn of_layer(self, layer: usize, elements: usize) -> (Stream, Range<u64>) {
+        let stream = Stream::new(self.seed, Purpose::Dropout, self.step as u32);
         let each = elements.div_ceil(4) as u64;
         let first = self.example as u64 * each;
-        (first..first + each).map(move |index| stream.words(index))
+        (stream.of_layer(layer as u32), first..first + each)
     }
 }

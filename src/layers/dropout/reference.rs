@@ -1,4 +1,4 @@
-//! Dropout of one example. Every engine of the CPU uses it: drawing the mask is most of the work.
+//! Dropout of one example.
 
 use super::{Draws, Dropout};
 use crate::tensor::Element;
@@ -38,9 +38,10 @@ pub fn backward<T: Element>(
 fn mask<T: Element>(dropout: &Dropout, layer: usize, draws: Draws, from: &[T], to: &mut [T]) {
     assert_eq!(from.len(), to.len(), "x and y are of one shape");
     let (scale, threshold) = (T::from_f64(dropout.scale()), dropout.threshold());
+    let (stream, indices) = draws.of_layer(layer, from.len());
     let fours = from.chunks(4).zip(to.chunks_mut(4));
-    for ((from, to), words) in fours.zip(draws.words(layer, from.len())) {
-        for ((&from, to), word) in from.iter().zip(to).zip(words) {
+    for ((from, to), index) in fours.zip(indices) {
+        for ((&from, to), word) in from.iter().zip(to).zip(stream.words(index)) {
             *to = if word < threshold {
                 T::zero()
             } else {
