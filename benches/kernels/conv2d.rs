@@ -693,8 +693,8 @@ impl<T: Lanes> Run for Group<'_, T> {
         let winograd = self.winograd.as_ref()?;
         Some(match self.pass {
             Pass::Forward => winograd.forward_flops(),
-            Pass::InputGradient => winograd.backward_flops(true),
-            Pass::WeightGradient => winograd.backward_flops(false),
+            Pass::InputGradient => winograd.backward_flops(false, true),
+            Pass::WeightGradient => winograd.backward_flops(false, false),
         })
     }
 }

@@ -46,6 +46,58 @@ pub(crate) fn add_outer<T: Lanes, const R: usize, const N: usize>(
     }
 }
 
+/// A slice as rows of equal length, in which the operands of a tile stand.
+///
+/// The slice's length is checked when a matrix is made, so that its places need only be compared with
+/// the numbers of rows and columns, which the compiler does before a loop over them.
+#[derive(Clone, Copy)]
+pub(crate) struct Matrix<'a, V> {
+    elements: &'a [V],
+    rows: usize,
+    columns: usize,
+}
+
+impl<'a, V: Copy> Matrix<'a, V> {
+    /// The first elements as so many rows.
+    #[inline(always)]
+    pub(crate) fn new(elements: &'a [V], [rows, columns]: [usize; 2]) -> Self {
+        let count = rows.checked_mul(columns);
+        assert!(count.is_some_and(|count| count <= elements.len()));
+        Self {
+            elements,
+            rows,
+            columns,
+        }
+    }
+
+    /// One element.
+    #[inline(always)]
+    pub(crate) fn at(self, row: usize, column: usize) -> &'a V {
+        assert!(row < self.rows && column < self.columns);
+        // SAFETY: it is in a row that is there, and all rows are in the slice.
+        unsafe { self.elements.get_unchecked(row * self.columns + column) }
+    }
+
+    /// The `N` elements of a row from column `first` on.
+    #[inline(always)]
+    pub(crate) fn of_row<const N: usize>(self, row: usize, first: usize) -> [V; N] {
+        assert!(row < self.rows && N <= self.columns && first <= self.columns - N);
+        let elements = self.elements.as_ptr();
+        // SAFETY: they are in a row that is there, and all rows are in the slice.
+        unsafe { *elements.add(row * self.columns + first).cast() }
+    }
+
+    /// The elements of a column in the `N` rows from `first` on.
+    #[inline(always)]
+    pub(crate) fn of_column<const N: usize>(self, first: usize, column: usize) -> [V; N] {
+        assert!(column < self.columns && N <= self.rows && first <= self.rows - N);
+        // SAFETY: they are in rows that are there, and all rows are in the slice.
+        let element =
+            |n| unsafe { *(self.elements).get_unchecked((first + n) * self.columns + column) };
+        std::array::from_fn(element)
+    }
+}
+
 /// The `N` elements of `slice` from `start` on.
 #[inline(always)]
 pub(crate) fn array<V: Copy, const N: usize>(slice: &[V], start: usize) -> [V; N] {

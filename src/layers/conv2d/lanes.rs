@@ -20,6 +20,44 @@ pub trait Gradients<T: Lanes> {
     /// Those of channel `o` at rows `i` and `i + 1`, columns `j` and `j + 1`; 0 beyond the last
     /// row or column.
     fn take(&self, t: T, o: usize, at: [usize; 2]) -> [[T::Vector; 2]; 2];
+
+    /// Whether [`Gradients::weighted_rows`] has so little to do that it is better called again than its
+    /// result kept.
+    const MOSTLY_ZERO: bool = false;
+
+    /// The sum of `M` rows from `i` on, each with its weight, in `M` columns from `j` on.
+    #[inline(always)]
+    fn weighted_rows<const M: usize>(
+        &self,
+        t: T,
+        o: usize,
+        at: [usize; 2],
+        weights: [T::Vector; M],
+    ) -> [T::Vector; M] {
+        weighted_windows(t, self, o, at, weights)
+    }
+}
+
+/// [`Gradients::weighted_rows`], two rows and two columns at a time.
+#[inline(always)]
+pub(crate) fn weighted_windows<T: Lanes, const M: usize>(
+    t: T,
+    d_y: &(impl Gradients<T> + ?Sized),
+    o: usize,
+    [i, j]: [usize; 2],
+    weights: [T::Vector; M],
+) -> [T::Vector; M] {
+    let mut sums = [t.zero(); M];
+    for b in (0..M).step_by(2) {
+        for a in (0..M).step_by(2) {
+            let rows = d_y.take(t, o, [i + a, j + b]);
+            for (row, weight) in rows.into_iter().zip(&weights[a..]) {
+                sums[b] = t.fma(*weight, row[0], sums[b]);
+                sums[b + 1] = t.fma(*weight, row[1], sums[b + 1]);
+            }
+        }
+    }
+    sums
 }
 
 /// Outputs that are written as they are, with their bias: `y` (O, oh, ow).

@@ -2,7 +2,7 @@
 //! pooling of two rows and two columns of outputs, which are one window.
 
 use crate::hardware::lanes::{Lanes, kernel};
-use crate::layers::conv2d::lanes::{Gradients, Outputs};
+use crate::layers::conv2d::lanes::{Gradients, Outputs, weighted_windows};
 
 /// Which pixel of its window each maximum came from, bit by bit for the lanes: whether it is the
 /// right one, and whether it is the lower one.
@@ -75,6 +75,39 @@ impl<T: Lanes> Gradients<T> for PooledGradients<'_, T::Vector> {
             [t.select(right, zero, top), t.select(right, top, zero)],
             [t.select(right, zero, bottom), t.select(right, bottom, zero)],
         ]
+    }
+
+    const MOSTLY_ZERO: bool = true;
+
+    /// Only the winner of a window has a part in it, with the weight of its row.
+    #[inline(always)]
+    fn weighted_rows<const M: usize>(
+        &self,
+        t: T,
+        o: usize,
+        at: [usize; 2],
+        weights: [T::Vector; M],
+    ) -> [T::Vector; M] {
+        let (zero, [height, width], [i, j]) = (t.zero(), self.size, at.map(|pixel| pixel / 2));
+        let windows = M / 2;
+        if i + windows > height || j + windows > width {
+            return weighted_windows(t, self, o, at, weights);
+        }
+        let mut sums = [zero; M];
+        for (a, weights) in weights.chunks_exact(2).enumerate() {
+            let first = (o * height + i + a) * width + j;
+            let winners = &self.winners[first..][..windows];
+            let d_y = &self.d_y[first..][..windows];
+            for b in 0..windows {
+                let (right, down) = (t.mask(winners[b].right), t.mask(winners[b].down));
+                let weight = t.select(down, weights[1], weights[0]);
+                let (at_left, at_right) =
+                    (t.select(right, zero, d_y[b]), t.select(right, d_y[b], zero));
+                sums[2 * b] = t.fma(weight, at_left, sums[2 * b]);
+                sums[2 * b + 1] = t.fma(weight, at_right, sums[2 * b + 1]);
+            }
+        }
+        sums
     }
 }
 

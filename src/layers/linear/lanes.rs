@@ -5,7 +5,7 @@
 //! x^T (n, I)` has neighbouring weights in the lanes, and no lanes to be summed.
 
 use super::Linear;
-use crate::hardware::lanes::tile::{add_product, array};
+use crate::hardware::lanes::tile::{Matrix, add_product};
 use crate::hardware::lanes::{Lanes, MAX_WIDTH, kernel, tiles, with_rows};
 
 /// Sums of one vector each that a tile has: enough that no multiply-add waits for the one before.
@@ -98,15 +98,14 @@ fn backward_kernel<T: Lanes>(
     let x_rows = &mut scratch[..T::WIDTH * each]; // x_rows: (n, each)
 
     transpose(t, &x[..inputs], x_rows);
-    let lanes = t.numbers(d_y); // lanes: (O, n)
+    let x_rows = Matrix::new(x_rows, [T::WIDTH, each]);
+    let lanes = Matrix::new(t.numbers(d_y), [outputs, T::WIDTH]);
     for o in tiles(outputs, T::ROWS) {
         with_rows!(o.len(), T, R => {
-            let rows: [&[f32]; R] =
-                std::array::from_fn(|r| &lanes[(o.start + r) * T::WIDTH..][..T::WIDTH]);
             for column in (0..each).step_by(4) {
                 let mut tile = [[t.zero(); 4]; R];
-                let numbers = |n: usize| std::array::from_fn(|r| rows[r][n]);
-                let vectors = |n: usize| array(x_rows, n * each + column);
+                let numbers = |n| lanes.of_column(o.start, n);
+                let vectors = |n| x_rows.of_row(n, column);
                 add_product(t, T::WIDTH, numbers, vectors, &mut tile);
                 for (r, row) in tile.iter().enumerate() {
                     let d_weight = &mut d_weight[(o.start + r) * inputs..][..inputs];
@@ -120,11 +119,11 @@ fn backward_kernel<T: Lanes>(
     }
     t.add_sums(&d_y[..outputs], d_bias);
     if let Some(d_x) = d_x {
+        let (weight, d_y) = (Matrix::new(weight, [outputs, inputs]), &d_y[..outputs]);
         for i in tiles(inputs, ROWS) {
             with_rows!(i.len(), at most ROWS, of 1 2 3 4 5 6 7 8 9 10, R => {
                 let mut tile = [[t.zero()]; R];
-                let numbers = |o: usize| array(weight, o * inputs + i.start);
-                add_product(t, outputs, numbers, |o| [d_y[o]], &mut tile);
+                add_product(t, outputs, |o| weight.of_row(o, i.start), |o| [d_y[o]], &mut tile);
                 d_x[i.start..i.end].copy_from_slice(tile.as_flattened());
             });
         }

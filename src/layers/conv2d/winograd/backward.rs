@@ -1,9 +1,9 @@
 //! The backward pass, row after row of points as the forward pass.
 
-use super::transforms::{input_transposed, output_transposed};
+use super::transforms::{input_transposed, output_row, output_transposed};
 use super::weight::{add_d_weights, gradient_groups};
 use super::{POINTS, PRODUCTS, Winograd, eight, spacing, write_eight};
-use crate::hardware::lanes::tile::{add_product, array};
+use crate::hardware::lanes::tile::{Matrix, add_product, array};
 use crate::hardware::lanes::{Lanes, MAX_WIDTH, QUAD, kernel, tiles, with_rows};
 use crate::layers::conv2d::lanes::Gradients;
 
@@ -66,12 +66,12 @@ kernel! {
 
 #[inline(always)]
 #[expect(clippy::too_many_arguments, reason = "the tensors of the formula")]
-fn backward_kernel<T: Lanes>(
+fn backward_kernel<T: Lanes, Y: Gradients<T>>(
     t: T,
     winograd: &Winograd,
     u: &[f32],
     v: &[T::Vector],
-    d_y: &impl Gradients<T>,
+    d_y: &Y,
     mut d_x: Option<&mut [T::Vector]>,
     scratch: &mut [T::Vector],
     d_weight: &mut [f32],
@@ -89,15 +89,16 @@ fn backward_kernel<T: Lanes>(
     let v_apart = spacing(conv.in_channels * winograd.block);
     let d_m_apart = spacing(conv.out_channels * winograd.block);
     for (block, v) in v.chunks_exact(v.len() / winograd.blocks()).enumerate() {
-        match winograd.side {
-            4 => columns::<T, 4>(t, winograd, block, d_y, d_y_half),
-            _ => columns::<T, 6>(t, winograd, block, d_y, d_y_half),
+        if !Y::MOSTLY_ZERO {
+            match winograd.side {
+                4 => columns::<T, 4>(t, winograd, block, d_y, d_y_half),
+                _ => columns::<T, 6>(t, winograd, block, d_y, d_y_half),
+            }
         }
         for i in 0..POINTS {
-            let d_y_half = &d_y_half[i * (lengths.d_y_half / POINTS)..];
             match winograd.side {
-                4 => rows::<T, 4>(t, winograd, block, d_y_half, d_m),
-                _ => rows::<T, 6>(t, winograd, block, d_y_half, d_m),
+                4 => row::<T, Y, 4>(t, winograd, block, i, d_y, d_y_half, d_m),
+                _ => row::<T, Y, 6>(t, winograd, block, i, d_y, d_y_half, d_m),
             }
             for j in 0..POINTS {
                 let f = i * POINTS + j;
@@ -154,24 +155,35 @@ fn columns<T: Lanes, const M: usize>(
     }
 }
 
-/// One row of `dM = A d_y A^T`.
+/// Row `i` of `dM = A d_y A^T`.
 ///
-/// - `half`: (O, block, m)
-/// - `d_m`: (8, O, block), written
+/// - `half`: (8, O, block, m) from [`columns`], where the gradients are not mostly 0
+/// - `d_m`: (8, O, block), written; tiles that only fill the block up are 0
 #[inline(always)]
-fn rows<T: Lanes, const M: usize>(
+fn row<T: Lanes, Y: Gradients<T>, const M: usize>(
     t: T,
     winograd: &Winograd,
     block: usize,
+    i: usize,
+    d_y: &Y,
     half: &[T::Vector],
     d_m: &mut [T::Vector],
 ) {
     let (outputs, columns) = (winograd.conv.out_channels, winograd.block);
+    let weights = output_row::<M>(i).map(|weight| t.splat(weight));
+    let half = &half[i * (half.len() / POINTS)..];
+    let apart = spacing(outputs * columns);
     for o in 0..outputs {
-        for k in 0..winograd.filled(block) {
+        for (k, at) in winograd.tiles_of(block).enumerate() {
             let place = o * columns + k;
-            let points = output_transposed::<T, M>(t, array(half, place * M));
-            write_eight(points, d_m, place, spacing(outputs * columns));
+            let half = match Y::MOSTLY_ZERO {
+                true => d_y.weighted_rows(t, o, at, weights),
+                false => array(half, place * M),
+            };
+            write_eight(output_transposed(t, half), d_m, place, apart);
+        }
+        for k in winograd.tiles_of(block).len()..winograd.filled(block) {
+            write_eight([t.zero(); POINTS], d_m, o * columns + k, apart);
         }
     }
 }
@@ -199,33 +211,34 @@ fn weight_gradients<T: Lanes>(
     let (inputs, outputs) = (winograd.conv.in_channels, winograd.conv.out_channels);
     let [groups, quads] = gradient_groups(&winograd.conv, T::WIDTH);
     let (columns, filled) = (winograd.block, winograd.filled(block));
+    let depth = filled * T::QUADS;
     for group in 0..groups {
-        for k in 0..filled {
-            let mut vectors = [t.zero(); MAX_WIDTH / QUAD];
-            for (n, vector) in vectors[..T::QUADS].iter_mut().enumerate() {
-                let o = group * T::QUADS + n;
-                if o < outputs {
-                    *vector = d_m[o * columns + k];
+        let o = group * T::QUADS..outputs.min((group + 1) * T::QUADS);
+        with_rows!(o.len(), at most MAX_WIDTH / QUAD, of 1 2 3 4, N => {
+            let d_m = Matrix::new(&d_m[o.start * columns..], [N, columns]);
+            for k in 0..filled {
+                let mut vectors = [t.zero(); MAX_WIDTH / QUAD];
+                vectors[..N].copy_from_slice(&d_m.of_column::<N>(0, k));
+                t.transpose_quads(&mut vectors[..T::QUADS]);
+                for (n, &vector) in vectors[..T::QUADS].iter().enumerate() {
+                    turned[(k * T::QUADS + n) * groups + group] = vector;
                 }
             }
-            t.transpose_quads(&mut vectors[..T::QUADS]);
-            for (n, &vector) in vectors[..T::QUADS].iter().enumerate() {
-                turned[(k * T::QUADS + n) * groups + group] = vector;
-            }
-        }
+        });
     }
-    let v = t.numbers(&v[..inputs * columns]); // v: (C, block, quads, 4)
+    let turned = Matrix::new(turned, [depth, groups]);
+    let v = t.numbers(&v[..inputs * columns]).as_chunks::<QUAD>().0;
+    let v = Matrix::new(v, [inputs, columns * T::QUADS]);
     for quad in 0..quads {
         let c = quad * QUAD..inputs.min((quad + 1) * QUAD);
         with_rows!(c.len(), at most QUAD, of 1 2 3 4, R => {
             for group in tiles(groups, T::ROWS) {
                 with_rows!(group.len(), T, N => {
                     let mut tile = [[t.zero(); N]; R];
-                    for k in 0..filled * T::QUADS {
-                        let right: [_; N] = array(turned, k * groups + group.start);
+                    for k in 0..depth {
+                        let right: [_; N] = turned.of_row(k, group.start);
                         for (r, tile) in tile.iter_mut().enumerate() {
-                            let place = (c.start + r) * columns * T::WIDTH + k * QUAD;
-                            let left = t.repeat(&v[place..]);
+                            let left = t.repeat(v.at(c.start + r, k));
                             for (sum, right) in tile.iter_mut().zip(right) {
                                 *sum = t.fma(left, right, *sum);
                             }
@@ -261,19 +274,14 @@ fn input_gradients<T: Lanes>(
 ) {
     let (inputs, outputs) = (winograd.conv.in_channels, winograd.conv.out_channels);
     let (columns, filled) = (winograd.block, winograd.filled(block));
+    let u = Matrix::new(u, [inputs, outputs]);
+    let d_m = Matrix::new(d_m, [outputs, columns]);
     for c in tiles(inputs, T::ROWS) {
         with_rows!(c.len(), T, R => {
-            let u = &u[c.start * outputs..][..R * outputs]; // u: (R, O)
             for n in (0..filled).step_by(4) {
                 let mut tile = [[t.zero(); 4]; R];
-                let numbers = |o: usize| {
-                    let mut numbers = [0.0; R];
-                    for (r, number) in numbers.iter_mut().enumerate() {
-                        *number = u[r * outputs + o];
-                    }
-                    numbers
-                };
-                add_product(t, outputs, numbers, |o| array(d_m, o * columns + n), &mut tile);
+                let numbers = |o| u.of_column(c.start, o);
+                add_product(t, outputs, numbers, |o| d_m.of_row(o, n), &mut tile);
                 for (r, sums) in tile.iter().enumerate() {
                     d_v[(c.start + r) * columns + n..][..4].copy_from_slice(sums);
                 }

@@ -2,8 +2,8 @@
 //! as they are there, while they are in the cache.
 
 use super::transforms::{input, output};
-use super::{POINTS, PRODUCTS, Winograd, eight, spacing, write_eight};
-use crate::hardware::lanes::tile::{add_product, array};
+use super::{ONE_CHANNEL_BLOCK, POINTS, PRODUCTS, Winograd, eight, spacing, write_eight};
+use crate::hardware::lanes::tile::{Matrix, add_product, array};
 use crate::hardware::lanes::{Lanes, kernel, tiles, with_rows};
 use crate::layers::conv2d::lanes::Outputs;
 
@@ -112,7 +112,7 @@ fn transform_input<T: Lanes>(
 /// With one input channel nothing is added up: a product is one multiplication.
 ///
 /// - `u`: (64, O), `v`: (64, block)
-/// - `half`: the products of one output with their rows transformed, (block, 8, m), for a while
+/// - `half`: the products of one output with their rows transformed, (8, block, m), for a while
 #[inline(always)]
 fn one_channel<T: Lanes, const M: usize>(
     t: T,
@@ -123,8 +123,10 @@ fn one_channel<T: Lanes, const M: usize>(
     half: &mut [T::Vector],
     y: &mut impl Outputs<T>,
 ) {
-    let (outputs, apart) = (winograd.conv.out_channels, spacing(winograd.block));
-    let tiles = winograd.tiles_of(block).len();
+    const TILES: usize = ONE_CHANNEL_BLOCK;
+    let outputs = winograd.conv.out_channels;
+    let v: &[[_; spacing(TILES)]] = v.as_chunks().0;
+    let half = half.as_chunks_mut::<M>().0;
     for o in 0..outputs {
         for i in 0..POINTS {
             let mut weights = [t.zero(); POINTS];
@@ -135,16 +137,18 @@ fn one_channel<T: Lanes, const M: usize>(
             {
                 *weight = t.splat(number);
             }
-            for k in 0..tiles {
-                let mut products = eight(v, i * POINTS * apart + k, apart);
-                for (product, weight) in products.iter_mut().zip(weights) {
-                    *product = t.mul(weight, *product);
+            let (v, half) = (&v[i * POINTS..][..POINTS], &mut half[i * TILES..][..TILES]);
+            for (k, half) in half.iter_mut().enumerate() {
+                let mut products = [t.zero(); POINTS];
+                for (j, product) in products.iter_mut().enumerate() {
+                    *product = t.mul(weights[j], v[j][k]);
                 }
-                half[(k * POINTS + i) * M..][..M].copy_from_slice(&output::<T, M>(t, products));
+                *half = output(t, products);
             }
         }
+        let half = half.as_flattened();
         for (k, at) in winograd.tiles_of(block).enumerate() {
-            put::<T, M>(t, o, at, &half[k * POINTS * M..], M, y);
+            put::<T, M>(t, o, at, &half[k * M..], TILES * M, y);
         }
     }
 }
@@ -173,13 +177,13 @@ fn channels<T: Lanes, const M: usize>(
                 let apart = spacing(R * columns);
                 for j in 0..POINTS {
                     let f = i * POINTS + j;
-                    let u = &u[f * inputs * outputs..][..inputs * outputs]; // u: (C, O)
-                    let v = &v[f * v_apart..][..inputs * columns]; // v: (C, block)
+                    let u = Matrix::new(&u[f * inputs * outputs..], [inputs, outputs]);
+                    let v = Matrix::new(&v[f * v_apart..], [inputs, columns]);
                     let products = &mut products[j * apart..][..R * columns]; // (R, block)
                     for n in (0..filled).step_by(4) {
                         let mut sums = [[t.zero(); 4]; R];
-                        let numbers = |c| array(u, c * outputs + rows.start);
-                        let vectors = |c| array(v, c * columns + n);
+                        let numbers = |c| u.of_row(c, rows.start);
+                        let vectors = |c| v.of_row(c, n);
                         add_product(t, inputs, numbers, vectors, &mut sums);
                         for (r, sums) in sums.iter().enumerate() {
                             products[r * columns + n..][..4].copy_from_slice(sums);

@@ -50,8 +50,10 @@
 //! vector is written at once, to write one takes as long as two multiply-adds. So the products and
 //! their gradients are never all there: of one row of the 8 x 8 points, `M[8 i .. 8 i + 8]`, the
 //! products are computed and at once transformed along the row, which leaves m numbers of 8; the
-//! columns follow when all rows are there. `forward` and `backward` both go row after row. Only `dV`,
-//! whose rows would stay as long as they are, is kept whole, and each of its tiles transformed at once.
+//! columns follow when all rows are there. `forward` and `backward` both go row after row. Behind a
+//! pooling, where of four gradients three are 0, a row of `A d_y` is sooner computed than all of them
+//! kept. Only `dV`, whose rows would stay as long as they are, is kept whole, and each of its tiles
+//! transformed at once.
 //! `weight` has what is done once a batch, `transforms` the matrices themselves.
 //!
 //! Source: Winograd, *Arithmetic Complexity of Computations*, 1980; Lavin and Gray, *Fast Algorithms
@@ -75,6 +77,10 @@ const PRODUCTS: usize = POINTS * POINTS;
 
 /// How much of a core's cache the transformed tiles of a block may take.
 const BLOCK_BYTES: usize = 512 * 1024;
+
+/// Tiles of a block where there is one input channel: as many as are in the nearest cache with all
+/// that is made of them.
+const ONE_CHANNEL_BLOCK: usize = 4;
 
 /// The sizes of one convolution, cut into tiles.
 #[derive(Clone, Copy, Debug)]
@@ -101,7 +107,7 @@ impl Winograd {
         let tile_bytes = channels * PRODUCTS * width * size_of::<f32>();
         let fitting = match conv.in_channels {
             // Each output reads all of them again.
-            1 => 4,
+            1 => ONE_CHANNEL_BLOCK,
             _ => (BLOCK_BYTES / tile_bytes).clamp(4, 16) / 4 * 4,
         };
         let block = fitting.min((tiles[0] * tiles[1]).next_multiple_of(4));
@@ -125,10 +131,16 @@ impl Winograd {
         products + self.input_flops(38) + self.output_flops(10 + 4 * more)
     }
 
-    /// The same of the backward pass, with the gradient by the input or without.
-    pub fn backward_flops(&self, d_x_wanted: bool) -> u64 {
-        let more = self.side as u64 - 2;
-        let d_weight = self.products_flops() + self.output_flops(12 + 6 * more);
+    /// The same of the backward pass, where the outputs were `pooled` or not, with the gradient by the
+    /// input or without.
+    pub fn backward_flops(&self, pooled: bool, d_x_wanted: bool) -> u64 {
+        let (side, points) = (self.side as u64, POINTS as u64);
+        let outputs = match pooled {
+            // Of each window two columns are weighted, for every row of points again.
+            true => points * self.output_tiles() * (side * side + 6 * side),
+            false => self.output_flops(6 * side),
+        };
+        let d_weight = self.products_flops() + outputs;
         match d_x_wanted {
             true => d_weight + self.products_flops() + self.input_flops(39),
             false => d_weight,
@@ -149,8 +161,12 @@ impl Winograd {
     /// Those of a transform of 8 columns of every output, and of as many rows as a tile has
     /// outputs, each of `once`.
     fn output_flops(&self, once: u64) -> u64 {
-        let tiles = (self.tiles[0] * self.tiles[1] * self.conv.out_channels) as u64;
-        (POINTS + self.side) as u64 * once * tiles
+        (POINTS + self.side) as u64 * once * self.output_tiles()
+    }
+
+    /// Tiles of all outputs.
+    fn output_tiles(&self) -> u64 {
+        (self.tiles[0] * self.tiles[1] * self.conv.out_channels) as u64
     }
 
     /// How many numbers the transformed weight has: (64, C, O).
@@ -177,10 +193,18 @@ impl Winograd {
     /// The tiles of a block, by their first output pixel.
     #[inline(always)]
     fn tiles_of(&self, block: usize) -> impl ExactSizeIterator<Item = [usize; 2]> {
-        let (count, across, side) = (self.tiles[0] * self.tiles[1], self.tiles[1], self.side);
+        let ([down, across], side) = (self.tiles, self.side);
         let first = block * self.block;
-        (first..count.min(first + self.block))
-            .map(move |tile| [tile / across * side, tile % across * side])
+        let [mut i, mut j] = [first / across * side, first % across * side];
+        (first..(down * across).min(first + self.block)).map(move |_| {
+            let tile = [i, j];
+            // A division for every tile would take as long as its transform.
+            j += side;
+            if j == across * side {
+                [i, j] = [i + side, 0];
+            }
+            tile
+        })
     }
 
     /// How many tiles of a block are computed: a multiple of four, those that are none being 0.
@@ -193,7 +217,7 @@ impl Winograd {
 /// How far apart rows of `len` vectors stand that are read together: an odd number, for at a power
 /// of two they would all fall into the same few places of the cache.
 #[inline(always)]
-fn spacing(len: usize) -> usize {
+const fn spacing(len: usize) -> usize {
     len | 1
 }
 

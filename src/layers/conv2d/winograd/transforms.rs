@@ -107,6 +107,15 @@ pub(in crate::layers::conv2d) fn output_transposed<T: Lanes, const M: usize>(
     m
 }
 
+/// Row `i` of `A`: the powers of its point.
+pub(super) fn output_row<const M: usize>(i: usize) -> [f32; M] {
+    std::array::from_fn(|k| match i {
+        0 => f32::from(u8::from(k == 0)),
+        7 => f32::from(u8::from(k == M - 1)),
+        _ => SCALED_POINTS[i - 1].0.powi(k as i32),
+    })
+}
+
 /// The finite points but 0, and 1 / N of each.
 const SCALED_POINTS: [(f32, f32); 6] = [
     (1.0, -1.0 / 4.5),
