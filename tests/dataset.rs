@@ -724,12 +724,15 @@ mod mnist {
     }
 
     #[test]
-    fn mnists_md5s_are_the_published_ones() {
+    fn mnists_md5s_are_those_of_its_files_and_the_published_ones() {
         let data = mnist().unwrap();
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/mnist");
+        let opened = Data::open(&folder, None).unwrap();
         let names = four_files().map(|(name, _)| name);
         assert_eq!(data.files.len(), names.len());
-        for (file, name) in data.files.iter().zip(names) {
+        for ((file, opened), name) in data.files.iter().zip(&opened.files).zip(names) {
             assert!(file.name.ends_with(name), "{}", file.name);
+            assert_eq!(file.md5, opened.md5, "{name}");
             let published = README
                 .lines()
                 .find(|line| line.contains(&format!("`{name}.gz`")))

@@ -225,6 +225,15 @@ pub struct SourceFile {
     pub md5: String,
 }
 
+/// One of the four files, to be read.
+pub(super) struct Source {
+    pub(super) name: String,
+    /// Plain or gzipped.
+    pub(super) contents: Box<dyn Read>,
+    /// Of a [`SourceFile`], where it is known.
+    pub(super) md5: Option<&'static str>,
+}
+
 impl Data {
     /// Reads the four files from `folder`, or from `raw` or `MNIST/raw` below it, where torchvision
     /// puts them; plain or gzipped; with `prefix` as in `emnist-letters-train-images-idx3-ubyte`,
@@ -250,7 +259,11 @@ impl Data {
             let path = find(folder, prefix, part)?;
             let name = path.display().to_string();
             match File::open(&path) {
-                Ok(file) => Ok((name, Box::new(file) as Box<dyn Read>)),
+                Ok(file) => Ok(Source {
+                    name,
+                    contents: Box::new(file),
+                    md5: None,
+                }),
                 Err(error) => Err(DataError::Idx(IdxError {
                     file: name,
                     offset: 0,
@@ -273,16 +286,23 @@ impl Data {
 
     /// Reads the four files from wherever `source` finds them, the training images beside the
     /// rest. Not yet normalised: by mean 0 and deviation 1.
-    pub(super) fn read<'a>(
+    pub(super) fn read(
         name: &str,
         emnist: bool,
-        source: impl Fn(Part) -> Result<(String, Box<dyn Read + 'a>), DataError> + Sync,
+        source: impl Fn(Part) -> Result<Source, DataError> + Sync,
     ) -> Result<Self, DataError> {
         let read = |part| {
-            let (name, source) = source(part)?;
-            let idx = Idx::read(&name, source)?;
-            // What `write` writes is what was in the file.
-            let md5 = digest::md5(|to| idx.write(&name, to))?;
+            let Source {
+                name,
+                contents,
+                md5,
+            } = source(part)?;
+            let idx = Idx::read(&name, contents)?;
+            let md5 = match md5 {
+                Some(md5) => md5.to_owned(),
+                // What `write` writes is what was in the file.
+                None => digest::md5(|to| idx.write(&name, to))?,
+            };
             Ok::<_, DataError>((SourceFile { name, md5 }, idx))
         };
         let train = || {

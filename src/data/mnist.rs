@@ -1,8 +1,6 @@
 //! MNIST, compiled in. The files and their licence: `data/mnist/README.md`.
 
-use std::io::Read;
-
-use super::dataset::{Data, DataError, Part};
+use super::dataset::{Data, DataError, Part, Source};
 use super::normalisation::Normalisation;
 
 const TRAIN_IMAGES: &[u8] = include_bytes!("../../data/mnist/train-images-idx3-ubyte.gz");
@@ -19,16 +17,34 @@ const TEST_LABELS: &[u8] = include_bytes!("../../data/mnist/t10k-labels-idx1-uby
 /// None in an intact program.
 pub fn mnist() -> Result<Data, DataError> {
     let data = Data::read("MNIST", false, |part| {
-        let (name, bytes) = match part {
-            Part::TrainImages => ("train-images-idx3-ubyte", TRAIN_IMAGES),
-            Part::TrainLabels => ("train-labels-idx1-ubyte", TRAIN_LABELS),
-            Part::TestImages => ("t10k-images-idx3-ubyte", TEST_IMAGES),
-            Part::TestLabels => ("t10k-labels-idx1-ubyte", TEST_LABELS),
+        // Their MD5s, from data/mnist/README.md: to compute them takes as long as to decompress.
+        let (name, bytes, md5) = match part {
+            Part::TrainImages => (
+                "train-images-idx3-ubyte",
+                TRAIN_IMAGES,
+                "6bbc9ace898e44ae57da46a324031adb",
+            ),
+            Part::TrainLabels => (
+                "train-labels-idx1-ubyte",
+                TRAIN_LABELS,
+                "a25bea736e30d166cdddb491f175f624",
+            ),
+            Part::TestImages => (
+                "t10k-images-idx3-ubyte",
+                TEST_IMAGES,
+                "2646ac647ad5339dbf082846283269ea",
+            ),
+            Part::TestLabels => (
+                "t10k-labels-idx1-ubyte",
+                TEST_LABELS,
+                "27ae3e4e09519cfbb04c329615203637",
+            ),
         };
-        Ok((
-            format!("MNIST (built in) {name}"),
-            Box::new(bytes) as Box<dyn Read>,
-        ))
+        Ok(Source {
+            name: format!("MNIST (built in) {name}"),
+            contents: Box::new(bytes),
+            md5: Some(md5),
+        })
     })?;
     Ok(data.normalised_by(Normalisation::mnist()))
 }

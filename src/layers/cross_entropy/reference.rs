@@ -3,10 +3,9 @@
 
 use crate::tensor::Element;
 
-/// The largest of `z`, and the sum of `exp(z - max)`.
-fn maximum_and_sum<T: Element>(z: &[T]) -> (T, T) {
-    let maximum = z.iter().copied().fold(T::neg_infinity(), T::max);
-    (maximum, z.iter().map(|&z| (z - maximum).exp()).sum())
+/// The largest of `z`, without which exponentials would overflow.
+fn maximum<T: Element>(z: &[T]) -> T {
+    z.iter().copied().fold(T::neg_infinity(), T::max)
 }
 
 /// The probabilities of the classes.
@@ -15,9 +14,13 @@ fn maximum_and_sum<T: Element>(z: &[T]) -> (T, T) {
 /// - `p`: (K), written
 pub fn softmax<T: Element>(z: &[T], p: &mut [T]) {
     assert_eq!(z.len(), p.len(), "z and p: (K)");
-    let (maximum, sum) = maximum_and_sum(z);
+    let maximum = maximum(z);
     for (p, &z) in p.iter_mut().zip(z) {
-        *p = (z - maximum).exp() / sum;
+        *p = (z - maximum).exp();
+    }
+    let sum = p.iter().copied().sum();
+    for p in p {
+        *p /= sum;
     }
 }
 
@@ -27,7 +30,8 @@ pub fn softmax<T: Element>(z: &[T], p: &mut [T]) {
 /// - `label`: below K
 /// - `smoothing`: the share of the target that goes to all classes alike, from 0 to 1
 pub fn forward<T: Element>(z: &[T], label: usize, smoothing: f64) -> T {
-    let (maximum, sum) = maximum_and_sum(z);
+    let maximum = maximum(z);
+    let sum: T = z.iter().map(|&z| (z - maximum).exp()).sum();
     // The two large numbers first: with logits around 1e4 the other order loses the logarithm.
     let loss = |z: T| sum.ln() + (maximum - z);
     if smoothing == 0.0 {
