@@ -104,3 +104,41 @@ pub(crate) fn array<V: Copy, const N: usize>(slice: &[V], start: usize) -> [V; N
     let part: &[V; N] = slice[start..start + N].try_into().expect("N elements");
     *part
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{RefUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    #[test]
+    fn a_matrix_has_the_elements_of_its_slice_row_by_row() {
+        let elements: Vec<u8> = (0..13).collect();
+        let matrix = Matrix::new(&elements, [3, 4]);
+        assert_eq!((*matrix.at(0, 0), *matrix.at(2, 3)), (0, 11));
+        assert_eq!(matrix.of_row(1, 1), [5, 6, 7]);
+        assert_eq!(matrix.of_column(1, 2), [6, 10]);
+        assert_eq!(matrix.of_row::<4>(2, 0), [8, 9, 10, 11]);
+        assert_eq!(matrix.of_column::<3>(0, 3), [3, 7, 11]);
+    }
+
+    /// Though the slice goes on behind it, as a row does in the next.
+    #[test]
+    fn nothing_is_read_outside_a_matrix() {
+        let elements = [0_u8; 20];
+        let matrix = Matrix::new(&elements, [3, 4]);
+        let outside: [&(dyn Fn() -> u8 + RefUnwindSafe); 8] = [
+            &|| *Matrix::new(&elements, [3, 7]).at(0, 0),
+            &|| *Matrix::new(&elements, [usize::MAX, 2]).at(0, 0),
+            &|| *matrix.at(3, 0),
+            &|| *matrix.at(0, 4),
+            &|| matrix.of_row::<3>(1, 2)[0],
+            &|| matrix.of_row::<5>(1, 0)[0],
+            &|| matrix.of_column::<2>(2, 0)[0],
+            &|| matrix.of_column::<4>(0, 0)[0],
+        ];
+        for (n, read) in outside.into_iter().enumerate() {
+            assert!(catch_unwind(read).is_err(), "{n}");
+        }
+    }
+}
