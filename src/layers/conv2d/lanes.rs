@@ -17,13 +17,13 @@ pub trait Outputs<T: Lanes> {
 
 /// What gives the gradients by a convolution's outputs.
 pub trait Gradients<T: Lanes> {
-    /// Those of channel `o` at rows `i` and `i + 1`, columns `j` and `j + 1`; 0 beyond the last
-    /// row or column.
-    fn take(&self, t: T, o: usize, at: [usize; 2]) -> [[T::Vector; 2]; 2];
-
     /// Whether [`Gradients::weighted_rows`] has so little to do that it is better called again than its
     /// result kept.
     const MOSTLY_ZERO: bool = false;
+
+    /// Those of channel `o` at rows `i` and `i + 1`, columns `j` and `j + 1`; 0 beyond the last
+    /// row or column.
+    fn take(&self, t: T, o: usize, at: [usize; 2]) -> [[T::Vector; 2]; 2];
 
     /// The sum of `M` rows from `i` on, each with its weight, in `M` columns from `j` on.
     #[inline(always)]

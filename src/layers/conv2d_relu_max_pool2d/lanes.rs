@@ -60,6 +60,8 @@ pub struct PooledGradients<'a, V> {
 }
 
 impl<T: Lanes> Gradients<T> for PooledGradients<'_, T::Vector> {
+    const MOSTLY_ZERO: bool = true;
+
     #[inline(always)]
     fn take(&self, t: T, o: usize, at: [usize; 2]) -> [[T::Vector; 2]; 2] {
         let (zero, [height, width], [i, j]) = (t.zero(), self.size, at.map(|pixel| pixel / 2));
@@ -76,8 +78,6 @@ impl<T: Lanes> Gradients<T> for PooledGradients<'_, T::Vector> {
             [t.select(right, zero, bottom), t.select(right, bottom, zero)],
         ]
     }
-
-    const MOSTLY_ZERO: bool = true;
 
     /// Only the winner of a window has a part in it, with the weight of its row.
     #[inline(always)]

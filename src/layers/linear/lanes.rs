@@ -47,7 +47,6 @@ fn forward_kernel<T: Lanes>(
 ) {
     let inputs = linear.in_features;
     let x = &x[..inputs];
-
     for o in tiles(linear.out_features, ROWS) {
         with_rows!(o.len(), at most ROWS, of 1 2 3 4 5 6 7 8 9 10, R => {
             let rows: [&[f32]; R] =
@@ -99,7 +98,7 @@ fn backward_kernel<T: Lanes>(
 
     transpose(t, &x[..inputs], x_rows);
     let x_rows = Matrix::new(x_rows, [T::WIDTH, each]);
-    let lanes = Matrix::new(t.numbers(d_y), [outputs, T::WIDTH]);
+    let lanes = Matrix::new(t.numbers(d_y), [outputs, T::WIDTH]); // lanes: (O, n)
     for o in tiles(outputs, T::ROWS) {
         with_rows!(o.len(), T, R => {
             for column in (0..each).step_by(4) {

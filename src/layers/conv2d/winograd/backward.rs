@@ -123,7 +123,7 @@ fn backward_kernel<T: Lanes, Y: Gradients<T>>(
 
 /// `A d_y`
 ///
-/// - `half`: (8, O, block, m), written; tiles that only fill the block up are 0
+/// - `half`: (8, O, block, m), written
 #[inline(always)]
 fn columns<T: Lanes, const M: usize>(
     t: T,
@@ -132,9 +132,8 @@ fn columns<T: Lanes, const M: usize>(
     d_y: &impl Gradients<T>,
     half: &mut [T::Vector],
 ) {
-    let (outputs, filled) = (winograd.conv.out_channels, winograd.filled(block));
     let apart = half.len() / POINTS;
-    for o in 0..outputs {
+    for o in 0..winograd.conv.out_channels {
         let place = o * winograd.block * M;
         for (k, [i, j]) in winograd.tiles_of(block).enumerate() {
             for b in (0..M).step_by(2) {
@@ -148,9 +147,6 @@ fn columns<T: Lanes, const M: usize>(
                 write_eight(output_transposed(t, left), half, place, apart);
                 write_eight(output_transposed(t, right), half, place + 1, apart);
             }
-        }
-        for row in half.chunks_exact_mut(apart) {
-            row[place..][winograd.tiles_of(block).len() * M..filled * M].fill(t.zero());
         }
     }
 }
@@ -226,9 +222,9 @@ fn weight_gradients<T: Lanes>(
             }
         });
     }
-    let turned = Matrix::new(turned, [depth, groups]);
+    let turned = Matrix::new(turned, [depth, groups]); // turned: (block quads, groups of outputs)
     let v = t.numbers(&v[..inputs * columns]).as_chunks::<QUAD>().0;
-    let v = Matrix::new(v, [inputs, columns * T::QUADS]);
+    let v = Matrix::new(v, [inputs, columns * T::QUADS]); // v: (C, block quads) of four numbers
     for quad in 0..quads {
         let c = quad * QUAD..inputs.min((quad + 1) * QUAD);
         with_rows!(c.len(), at most QUAD, of 1 2 3 4, R => {
@@ -274,8 +270,8 @@ fn input_gradients<T: Lanes>(
 ) {
     let (inputs, outputs) = (winograd.conv.in_channels, winograd.conv.out_channels);
     let (columns, filled) = (winograd.block, winograd.filled(block));
-    let u = Matrix::new(u, [inputs, outputs]);
-    let d_m = Matrix::new(d_m, [outputs, columns]);
+    let u = Matrix::new(u, [inputs, outputs]); // u: (C, O)
+    let d_m = Matrix::new(d_m, [outputs, columns]); // d_m: (O, block)
     for c in tiles(inputs, T::ROWS) {
         with_rows!(c.len(), T, R => {
             for n in (0..filled).step_by(4) {

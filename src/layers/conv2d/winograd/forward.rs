@@ -125,8 +125,8 @@ fn one_channel<T: Lanes, const M: usize>(
 ) {
     const TILES: usize = ONE_CHANNEL_BLOCK;
     let outputs = winograd.conv.out_channels;
-    let v: &[[_; spacing(TILES)]] = v.as_chunks().0;
-    let half = half.as_chunks_mut::<M>().0;
+    let v: &[[_; spacing(TILES)]] = v.as_chunks().0; // v: (64, block and what keeps rows apart)
+    let half = half.as_chunks_mut::<M>().0; // half: (8, block) of m
     for o in 0..outputs {
         for i in 0..POINTS {
             let mut weights = [t.zero(); POINTS];
@@ -177,8 +177,8 @@ fn channels<T: Lanes, const M: usize>(
                 let apart = spacing(R * columns);
                 for j in 0..POINTS {
                     let f = i * POINTS + j;
-                    let u = Matrix::new(&u[f * inputs * outputs..], [inputs, outputs]);
-                    let v = Matrix::new(&v[f * v_apart..], [inputs, columns]);
+                    let u = Matrix::new(&u[f * inputs * outputs..], [inputs, outputs]); // u: (C, O)
+                    let v = Matrix::new(&v[f * v_apart..], [inputs, columns]); // v: (C, block)
                     let products = &mut products[j * apart..][..R * columns]; // (R, block)
                     for n in (0..filled).step_by(4) {
                         let mut sums = [[t.zero(); 4]; R];
