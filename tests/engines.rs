@@ -569,7 +569,7 @@ fn the_same_seed_gives_the_same_bits_on_any_number_of_threads() {
         Box::new(move |threads| lanes(network, threads, settings))
     });
     let all: Vec<Open> = lanes.chain([im2col]).collect();
-    // Batches of one slice, of two, of six, of which the last are not whole.
+    // Batches of one slice and of several, from two to twelve by the lanes, of which the last are not whole.
     let rules = [rule(3), rule(32), adam_rule(32), rule(96), adam_rule(96)];
     for (open, rule) in all
         .iter()
