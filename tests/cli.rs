@@ -395,7 +395,7 @@ fn summary_says_how_lanes_computes_each_layer() {
         .success()
         .stdout(contains("computes it by portable, 8 images at a time"))
         .stdout(contains(
-            "Winograd, fused with relu and max_pool2d, learning from the winners",
+            "Winograd along the rows, fused with relu and max_pool2d",
         ))
         .stdout(contains(
             "conv2d 3 2                                 direct",

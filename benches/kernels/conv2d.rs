@@ -1,5 +1,5 @@
 //! Convolution: the forward pass and the two products of the backward pass, one image at a time or
-//! a group of images in the lanes; and the gradient by the weight from the winners of pooling.
+//! a group of images in the lanes; and the gradient by the weight behind a pooling.
 //!
 //! A new way is a function that prepares it, and its line in [`FORWARD`], [`INPUT_GRADIENT`] or
 //! [`WEIGHT_GRADIENT`].
@@ -11,8 +11,7 @@ use longhand::layers::conv2d::lanes::{Plain, PlainGradients};
 use longhand::layers::conv2d::one_image::{self as bands, Bands, Convolution};
 use longhand::layers::conv2d::winograd::{self, Winograd};
 use longhand::layers::conv2d::{Conv2d, im2col, lanes, reference};
-use longhand::layers::conv2d_relu_max_pool2d::lanes::{Pooled, Winner};
-use longhand::layers::conv2d_relu_max_pool2d::winners;
+use longhand::layers::conv2d_relu_max_pool2d::lanes::{Pooled, PooledGradients, Winner};
 use longhand::layers::max_pool2d::{self, MaxPool2d};
 
 use crate::gemm::{Product, matrixmultiply, view, view_mut};
@@ -181,20 +180,20 @@ pub fn bench(bench: &mut Bench) {
                 problem.time(bench, group, way, expected);
             }
         }
-        groups::on_lanes(FromWinners {
+        groups::on_lanes(BehindPooling {
             bench,
             problem: &problem,
         });
     }
 }
 
-/// The gradient by the weight where ReLU and pooling follow, from the winners alone.
-struct FromWinners<'a> {
+/// The gradient by the weight where ReLU and pooling follow, which leave one output of four.
+struct BehindPooling<'a> {
     bench: &'a mut Bench,
     problem: &'a Problem,
 }
 
-impl OnLanes for FromWinners<'_> {
+impl OnLanes for BehindPooling<'_> {
     type Output = ();
 
     fn call<T: Lanes>(self, t: T) {
@@ -202,9 +201,9 @@ impl OnLanes for FromWinners<'_> {
         let Problem {
             conv, weight, bias, ..
         } = problem;
-        if !winners::fits(conv) {
+        let Some(winograd) = Winograd::new(conv, T::WIDTH) else {
             return;
-        }
+        };
         let window = Window {
             stride: [2; 2],
             ..Window::new([2; 2])
@@ -214,23 +213,30 @@ impl OnLanes for FromWinners<'_> {
         let d_y = random_sets(3, windows);
         let [x, d_y_groups] = [&problem.x, &d_y]
             .map(|images| -> Vec<_> { (0..SETS).map(|turn| group(t, images, turn)).collect() });
-        let mut scratch = t.zeros(lanes::frame_len(conv).max(winners::scratch_len(conv)));
+        let mut u = vec![0.0; winograd.weight_len()];
+        winograd::transform_weight(t, &winograd, weight, &mut u);
+        let mut scratch = t.zeros(winograd.scratch_len(T::WIDTH));
+        let mut kept = vec![t.zeros(winograd.input_len()); SETS];
         let mut winners_of = vec![vec![Winner::default(); windows]; SETS];
         // As if all had come through ReLU: what it holds back is the work of another kernel.
-        for (x, winners) in x.iter().zip(&mut winners_of) {
+        for ((x, kept), winners) in x.iter().zip(&mut kept).zip(&mut winners_of) {
             let mut y = Pooled {
                 size: pool.output,
                 bias,
                 y: &mut t.zeros(windows),
                 winners,
             };
-            lanes::forward(t, conv, x, weight, &mut scratch, &mut y);
+            winograd::forward(t, &winograd, x, &u, kept, &mut scratch, &mut y);
         }
         let mut d_weight = vec![0.0; weight.len()];
         let mut run = |turn: usize, d_weight: &mut [f32]| {
-            let (x, winners, d_y) = (&x[turn], &winners_of[turn], &d_y_groups[turn]);
-            let scratch = &mut scratch;
-            winners::backward_weight(t, conv, x, winners, d_y, pool.output, scratch, d_weight);
+            let d_y = PooledGradients {
+                size: pool.output,
+                winners: &winners_of[turn],
+                d_y: &d_y_groups[turn],
+            };
+            let (kept, scratch) = (&kept[turn], &mut scratch);
+            winograd::backward(t, &winograd, &u, kept, &d_y, None, scratch, d_weight);
         };
 
         run(0, &mut d_weight);
@@ -251,12 +257,12 @@ impl OnLanes for FromWinners<'_> {
         let elements = weight.len() + problem.x[0].len() + 2 * windows;
         let case = Case {
             group,
-            way: "lanes_winners".to_owned(),
+            way: "lanes_winograd".to_owned(),
             shape: problem.shape(),
             times: T::WIDTH,
             threads: 1,
             flops: conv.flops(),
-            executed_flops: Some((2 * conv.fan_in() * windows) as u64),
+            executed_flops: Some(winograd.backward_flops(true, false)),
             bytes: (size_of::<f32>() * elements) as u64,
             memory_bound: false,
         };

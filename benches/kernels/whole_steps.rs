@@ -77,12 +77,7 @@ fn saved(kind: EngineKind, network: &Network) -> Option<[u64; 2]> {
             let products = if stage.layer > 0 { 2 } else { 1 };
             saved[0] += conv.flops() - winograd.forward_flops();
             let pooled = matches!(stage.kind, Kind::Conv2dReluMaxPool2d(..));
-            let backward = match stage.from_winners {
-                // One output in four has a gradient.
-                true => conv.flops() / 4,
-                false => winograd.backward_flops(pooled, products == 2),
-            };
-            saved[1] += products * conv.flops() - backward;
+            saved[1] += products * conv.flops() - winograd.backward_flops(pooled, products == 2);
         }
     }
     Some(saved)

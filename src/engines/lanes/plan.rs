@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::layers::conv2d::one_image::Bands;
 use crate::layers::conv2d::winograd::Winograd;
-use crate::layers::conv2d_relu_max_pool2d::{self, winners};
+use crate::layers::conv2d_relu_max_pool2d;
 use crate::layers::max_pool2d::MaxPool2d;
 use crate::network::{Network, Operation};
 
@@ -35,9 +35,6 @@ pub struct Stage {
     pub layer: usize,
     /// What it computes.
     pub kind: Kind,
-    /// Whether its weight's gradient is computed by [`winners`], which needs no other pass over the
-    /// input: in the first stage alone, which gives no gradient to a layer before it.
-    pub from_winners: bool,
 }
 
 /// What a stage computes. Flatten is none: it moves nothing.
@@ -78,16 +75,13 @@ impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let way = |way: &Way| match way {
             Way::Direct => "direct",
+            Way::Winograd(winograd) if winograd.along_rows() => "Winograd along the rows",
             Way::Winograd(_) => "Winograd",
         };
         match &self.kind {
             Kind::Conv2d(chosen) => f.write_str(way(chosen)),
             Kind::Conv2dReluMaxPool2d(chosen, _) => {
-                write!(f, "{}, fused with relu and max_pool2d", way(chosen))?;
-                if self.from_winners {
-                    f.write_str(", learning from the winners")?;
-                }
-                Ok(())
+                write!(f, "{}, fused with relu and max_pool2d", way(chosen))
             }
             Kind::Alone => f.write_str("in the lanes"),
         }
@@ -128,17 +122,7 @@ pub fn plan(network: &Network, width: usize, convolutions: Convolutions) -> Vec<
             layer += 1;
             continue;
         };
-        let from_winners = match (&kind, &layers[layer].operation) {
-            (Kind::Conv2dReluMaxPool2d(..), Operation::Conv2d(conv)) => {
-                stages.is_empty() && winners::fits(conv)
-            }
-            _ => false,
-        };
-        let stage = Stage {
-            layer,
-            kind,
-            from_winners,
-        };
+        let stage = Stage { layer, kind };
         layer += stage.layers();
         stages.push(stage);
     }

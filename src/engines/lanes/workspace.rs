@@ -10,7 +10,6 @@ use crate::hardware::lanes::{Lanes, MAX_WIDTH};
 use crate::layers::conv2d::Conv2d;
 use crate::layers::conv2d::lanes::{Plain, PlainGradients};
 use crate::layers::conv2d_relu_max_pool2d::lanes::{Pooled, PooledGradients, Winner};
-use crate::layers::conv2d_relu_max_pool2d::winners;
 use crate::layers::dropout::{self, Draws};
 use crate::layers::{conv2d, conv2d_relu_max_pool2d, cross_entropy, linear, max_pool2d, relu};
 use crate::network::{Layer, Network, Operation};
@@ -86,8 +85,7 @@ impl Sizes {
             match (&stage.kind, &layer.operation) {
                 (Kind::Conv2d(way) | Kind::Conv2dReluMaxPool2d(way, _), _) => {
                     let conv = convolution(layer);
-                    let others = conv.out_channels.max(winners::scratch_len(conv));
-                    way.scratch_len(conv, width).max(others)
+                    way.scratch_len(conv, width).max(conv.out_channels)
                 }
                 (Kind::Alone, Operation::Linear(l)) => linear::lanes::scratch_len(l, width),
                 (Kind::Alone, _) => 0,
@@ -310,11 +308,6 @@ impl<T: Lanes> Workspace<T> {
                 (Kind::Conv2dReluMaxPool2d(way, pool), _) => {
                     let conv = convolution(layer);
                     conv2d_relu_max_pool2d::lanes::backward_relu(t, y, d_y, scratch, d_bias);
-                    if stage.from_winners && d_x_wanted.is_none() {
-                        let (winners, size) = (&kept.winners, pool.output);
-                        winners::backward_weight(t, conv, x, winners, d_y, size, scratch, d_weight);
-                        continue;
-                    }
                     let d_y = &PooledGradients {
                         size: pool.output,
                         winners: &kept.winners,

@@ -100,8 +100,9 @@ unsafe impl Lanes for Avx512 {
     #[inline(always)]
     fn wins(self, candidate: __m512, maximum: __m512) -> __mmask16 {
         avx512!({
-            let larger = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(candidate, maximum);
-            larger | _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(candidate, candidate)
+            // Where it is not larger and no NaN: the second comparison is made there alone.
+            let not_larger = _mm512_cmp_ps_mask::<_CMP_NGT_UQ>(candidate, maximum);
+            !_mm512_mask_cmp_ps_mask::<_CMP_ORD_Q>(not_larger, candidate, candidate)
         })
     }
 

@@ -10,9 +10,9 @@ use crate::hardware::lanes::{Lanes, kernel, tiles, with_rows};
 
 /// What takes a convolution's outputs, still without the bias.
 pub trait Outputs<T: Lanes> {
-    /// Takes the outputs of channel `o` at rows `i` and `i + 1`, columns `j` and `j + 1`. Those
-    /// beyond the last row or column are to be left alone.
-    fn put(&mut self, t: T, o: usize, at: [usize; 2], pixels: [[T::Vector; 2]; 2]);
+    /// Takes the outputs of channel `o` at rows `i` and `i + 1`, `M` columns from `j` on, all of them
+    /// even. Those beyond the last row or column are to be left alone.
+    fn put<const M: usize>(&mut self, t: T, o: usize, at: [usize; 2], pixels: [[T::Vector; M]; 2]);
 }
 
 /// What gives the gradients by a convolution's outputs.
@@ -21,9 +21,9 @@ pub trait Gradients<T: Lanes> {
     /// result kept.
     const MOSTLY_ZERO: bool = false;
 
-    /// Those of channel `o` at rows `i` and `i + 1`, columns `j` and `j + 1`; 0 beyond the last
-    /// row or column.
-    fn take(&self, t: T, o: usize, at: [usize; 2]) -> [[T::Vector; 2]; 2];
+    /// Those of channel `o` at rows `i` and `i + 1`, `M` columns from `j` on, all of them even; 0
+    /// beyond the last row or column.
+    fn take<const M: usize>(&self, t: T, o: usize, at: [usize; 2]) -> [[T::Vector; M]; 2];
 
     /// The sum of `M` rows from `i` on, each with its weight, in `M` columns from `j` on.
     #[inline(always)]
@@ -50,7 +50,7 @@ pub(crate) fn weighted_windows<T: Lanes, const M: usize>(
     let mut sums = [t.zero(); M];
     for b in (0..M).step_by(2) {
         for a in (0..M).step_by(2) {
-            let rows = d_y.take(t, o, [i + a, j + b]);
+            let rows = d_y.take::<2>(t, o, [i + a, j + b]);
             for (row, weight) in rows.into_iter().zip(&weights[a..]) {
                 sums[b] = t.fma(*weight, row[0], sums[b]);
                 sums[b + 1] = t.fma(*weight, row[1], sums[b + 1]);
@@ -73,7 +73,13 @@ pub struct Plain<'a, V> {
 
 impl<T: Lanes> Outputs<T> for Plain<'_, T::Vector> {
     #[inline(always)]
-    fn put(&mut self, t: T, o: usize, [i, j]: [usize; 2], pixels: [[T::Vector; 2]; 2]) {
+    fn put<const M: usize>(
+        &mut self,
+        t: T,
+        o: usize,
+        [i, j]: [usize; 2],
+        pixels: [[T::Vector; M]; 2],
+    ) {
         let [height, width] = self.size;
         let bias = t.splat(self.bias[o]);
         for (i, row) in (i..height).zip(pixels) {
@@ -95,9 +101,9 @@ pub struct PlainGradients<'a, V> {
 
 impl<T: Lanes> Gradients<T> for PlainGradients<'_, T::Vector> {
     #[inline(always)]
-    fn take(&self, t: T, o: usize, [i, j]: [usize; 2]) -> [[T::Vector; 2]; 2] {
+    fn take<const M: usize>(&self, t: T, o: usize, [i, j]: [usize; 2]) -> [[T::Vector; M]; 2] {
         let [height, width] = self.size;
-        let mut pixels = [[t.zero(); 2]; 2];
+        let mut pixels = [[t.zero(); M]; 2];
         for (i, row) in (i..height).zip(&mut pixels) {
             for (j, pixel) in (j..width).zip(row) {
                 *pixel = self.d_y[(o * height + i) * width + j];
@@ -289,7 +295,7 @@ fn spread<T: Lanes>(t: T, conv: &Conv2d, d_y: &impl Gradients<T>, spread: &mut [
     for o in 0..conv.out_channels {
         for i in (0..height).step_by(2) {
             for j in (0..width).step_by(2) {
-                let pixels = d_y.take(t, o, [i, j]);
+                let pixels = d_y.take::<2>(t, o, [i, j]);
                 for (i, row) in (i..height).zip(pixels) {
                     let to = &mut spread[(o * height + i) * columns..][..columns];
                     for (j, pixel) in (j..width).zip(row) {

@@ -1,6 +1,8 @@
 //! What stands behind either way of convolution with several images in the lanes: bias, ReLU and
 //! pooling of two rows and two columns of outputs, which are one window.
 
+use std::ops::Range;
+
 use crate::hardware::lanes::{Lanes, kernel};
 use crate::layers::conv2d::lanes::{Gradients, Outputs, weighted_windows};
 
@@ -8,8 +10,24 @@ use crate::layers::conv2d::lanes::{Gradients, Outputs, weighted_windows};
 /// right one, and whether it is the lower one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Winner {
-    pub(super) right: u16,
-    pub(super) down: u16,
+    right: u16,
+    down: u16,
+}
+
+/// The windows of channel `o` that `M` columns from `at` on fill, as they follow in (O, ph, pw); none
+/// where they are all beyond the last.
+#[inline(always)]
+fn windows<const M: usize>(
+    [height, width]: [usize; 2],
+    o: usize,
+    at: [usize; 2],
+) -> Option<Range<usize>> {
+    let [i, j] = at.map(|pixel| pixel / 2);
+    if i >= height || j >= width {
+        return None;
+    }
+    let first = (o * height + i) * width + j;
+    Some(first..first + (M / 2).min(width - j))
 }
 
 /// Outputs that are pooled as they come.
@@ -27,24 +45,37 @@ pub struct Pooled<'a, V> {
 
 impl<T: Lanes> Outputs<T> for Pooled<'_, T::Vector> {
     #[inline(always)]
-    fn put(&mut self, t: T, o: usize, at: [usize; 2], pixels: [[T::Vector; 2]; 2]) {
-        let ([height, width], [i, j]) = (self.size, at.map(|pixel| pixel / 2));
-        if i >= height || j >= width {
+    fn put<const M: usize>(
+        &mut self,
+        t: T,
+        o: usize,
+        at: [usize; 2],
+        [above, below]: [[T::Vector; M]; 2],
+    ) {
+        let Some(windows) = windows::<M>(self.size, o, at) else {
             return;
+        };
+        let (y, winners) = (&mut self.y[windows.clone()], &mut self.winners[windows]);
+        let bias = t.splat(self.bias[o]);
+        for n in 0..M / 2 {
+            let (Some(y), Some(winner)) = (y.get_mut(n), winners.get_mut(n)) else {
+                continue;
+            };
+            // Of each row the larger, then of both: in the order in which a tie is decided. The bias
+            // is the same for all four, and so comes after.
+            let ([a, b], [c, d]) = (
+                [above[2 * n], above[2 * n + 1]],
+                [below[2 * n], below[2 * n + 1]],
+            );
+            let (top_wins, bottom_wins) = (t.wins(b, a), t.wins(d, c));
+            let (top, bottom) = (t.select(top_wins, b, a), t.select(bottom_wins, d, c));
+            let (top_right, bottom_right) = (t.bits(top_wins), t.bits(bottom_wins));
+            let wins = t.wins(bottom, top);
+            let down = t.bits(wins);
+            *y = t.relu(t.add(t.select(wins, bottom, top), bias));
+            let right = down & bottom_right | !down & top_right;
+            *winner = Winner { right, down };
         }
-        // Of each row the larger, then of both: in the order in which a tie is decided. The bias is
-        // the same for all four, and so comes after.
-        let [[a, b], [c, d]] = pixels;
-        let (top_wins, bottom_wins) = (t.wins(b, a), t.wins(d, c));
-        let (top, bottom) = (t.select(top_wins, b, a), t.select(bottom_wins, d, c));
-        let (top_right, bottom_right) = (t.bits(top_wins), t.bits(bottom_wins));
-        let wins = t.wins(bottom, top);
-        let down = t.bits(wins);
-        let window = (o * height + i) * width + j;
-        let maximum = t.add(t.select(wins, bottom, top), t.splat(self.bias[o]));
-        self.y[window] = t.relu(maximum);
-        let right = down & bottom_right | !down & top_right;
-        self.winners[window] = Winner { right, down };
     }
 }
 
@@ -59,24 +90,46 @@ pub struct PooledGradients<'a, V> {
     pub d_y: &'a [V],
 }
 
+/// Puts the gradient of window `n` where its winner is, and 0 at the other three.
+#[inline(always)]
+fn spread<T: Lanes, const M: usize>(
+    t: T,
+    winner: Winner,
+    d_y: T::Vector,
+    [above, below]: &mut [[T::Vector; M]; 2],
+    n: usize,
+) {
+    let (zero, right, down) = (t.zero(), t.mask(winner.right), t.mask(winner.down));
+    let (top, bottom) = (t.select(down, zero, d_y), t.select(down, d_y, zero));
+    above[2 * n] = t.select(right, zero, top);
+    above[2 * n + 1] = t.select(right, top, zero);
+    below[2 * n] = t.select(right, zero, bottom);
+    below[2 * n + 1] = t.select(right, bottom, zero);
+}
+
 impl<T: Lanes> Gradients<T> for PooledGradients<'_, T::Vector> {
     const MOSTLY_ZERO: bool = true;
 
     #[inline(always)]
-    fn take(&self, t: T, o: usize, at: [usize; 2]) -> [[T::Vector; 2]; 2] {
-        let (zero, [height, width], [i, j]) = (t.zero(), self.size, at.map(|pixel| pixel / 2));
-        if i >= height || j >= width {
-            return [[zero; 2]; 2];
+    fn take<const M: usize>(&self, t: T, o: usize, at: [usize; 2]) -> [[T::Vector; M]; 2] {
+        let mut rows = [[t.zero(); M]; 2];
+        let Some(windows) = windows::<M>(self.size, o, at) else {
+            return rows;
+        };
+        let (winners, d_y) = (&self.winners[windows.clone()], &self.d_y[windows]);
+        if winners.len() == M / 2 {
+            for n in 0..M / 2 {
+                spread(t, winners[n], d_y[n], &mut rows, n);
+            }
+        } else {
+            // Counted as above, so that the rows stay in registers.
+            for n in 0..M / 2 {
+                if let (Some(&winner), Some(&d_y)) = (winners.get(n), d_y.get(n)) {
+                    spread(t, winner, d_y, &mut rows, n);
+                }
+            }
         }
-        let window = (o * height + i) * width + j;
-        let Winner { right, down } = self.winners[window];
-        let (right, down) = (t.mask(right), t.mask(down));
-        let d_y = self.d_y[window];
-        let (top, bottom) = (t.select(down, zero, d_y), t.select(down, d_y, zero));
-        [
-            [t.select(right, zero, top), t.select(right, top, zero)],
-            [t.select(right, zero, bottom), t.select(right, bottom, zero)],
-        ]
+        rows
     }
 
     /// Only the winner of a window has a part in it, with the weight of its row.

@@ -8,11 +8,9 @@
 //!
 //! The maximum of a window behind ReLU is ReLU of its maximum before, and where that is not above
 //! 0 no gradient comes through, so ReLU needs no memory of its own: `y` tells. A winner is two
-//! bits, its column and its row in the window. [`winners`] is a backward pass that computes with the
-//! winners alone.
+//! bits, its column and its row in the window.
 
 pub mod lanes;
-pub mod winners;
 
 use super::max_pool2d::MaxPool2d;
 

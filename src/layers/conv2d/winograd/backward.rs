@@ -2,7 +2,7 @@
 
 use super::transforms::{input_transposed, output_row, output_transposed};
 use super::weight::{add_d_weights, gradient_groups};
-use super::{POINTS, PRODUCTS, Winograd, eight, spacing, write_eight};
+use super::{POINTS, PRODUCTS, Winograd, eight, one_channel, spacing, write_eight};
 use crate::hardware::lanes::tile::{Matrix, add_product, array};
 use crate::hardware::lanes::{Lanes, MAX_WIDTH, QUAD, kernel, tiles, with_rows};
 use crate::layers::conv2d::lanes::Gradients;
@@ -47,8 +47,8 @@ pub(super) fn scratch_len(winograd: &Winograd, width: usize) -> usize {
 kernel! {
     /// The gradients by weight and input; the bias's is that of whoever added it.
     ///
-    /// - `u`: (64, C, O), from [`super::transform_weight`]
-    /// - `v`: (blocks, 64, C, block) vectors, from the forward pass
+    /// - `u`: [`Winograd::weight_len`] numbers, from [`super::transform_weight`]
+    /// - `v`: [`Winograd::input_len`] vectors, from the forward pass
     /// - `d_y`: gives the gradients by the outputs, by two rows and two columns
     /// - `d_x`: (C, H, W) vectors, written; `None` for a network's first layer, whose input needs none
     /// - `scratch`: [`Winograd::scratch_len`] vectors
@@ -77,6 +77,9 @@ fn backward_kernel<T: Lanes, Y: Gradients<T>>(
     d_weight: &mut [f32],
 ) {
     let conv = &winograd.conv;
+    if winograd.along_rows() {
+        return one_channel::backward(t, winograd, u, v, d_y, d_x, scratch, d_weight);
+    }
     let lengths = Lengths::of(winograd, T::WIDTH);
     let (d_u, scratch) = scratch.split_at_mut(lengths.d_u);
     let (d_y_half, scratch) = scratch.split_at_mut(lengths.d_y_half);
@@ -139,7 +142,7 @@ fn columns<T: Lanes, const M: usize>(
             for b in (0..M).step_by(2) {
                 let (mut left, mut right) = ([t.zero(); M], [t.zero(); M]);
                 for a in (0..M).step_by(2) {
-                    let [above, below] = d_y.take(t, o, [i + a, j + b]);
+                    let [above, below] = d_y.take::<2>(t, o, [i + a, j + b]);
                     [left[a], right[a]] = above;
                     [left[a + 1], right[a + 1]] = below;
                 }

@@ -2,7 +2,7 @@
 //! as they are there, while they are in the cache.
 
 use super::transforms::{input, output};
-use super::{ONE_CHANNEL_BLOCK, POINTS, PRODUCTS, Winograd, eight, spacing, write_eight};
+use super::{POINTS, PRODUCTS, Winograd, eight, one_channel, spacing, write_eight};
 use crate::hardware::lanes::tile::{Matrix, add_product, array};
 use crate::hardware::lanes::{Lanes, kernel, tiles, with_rows};
 use crate::layers::conv2d::lanes::Outputs;
@@ -23,8 +23,8 @@ kernel! {
     /// `y = A^T [ U . (B^T x B) ] A`, without the bias.
     ///
     /// - `x`: (C, H, W) vectors
-    /// - `u`: (64, C, O), from [`super::transform_weight`]
-    /// - `v`: (blocks, 64, C, block) vectors, written: what the backward pass needs of `x`
+    /// - `u`: [`Winograd::weight_len`] numbers, from [`super::transform_weight`]
+    /// - `v`: [`Winograd::input_len`] vectors, written: what the backward pass needs of `x`
     /// - `scratch`: [`Winograd::scratch_len`] vectors
     /// - `y`: takes the outputs, by two rows and two columns
     pub fn forward[Y: Outputs<T>](
@@ -47,13 +47,14 @@ fn forward_kernel<T: Lanes>(
     scratch: &mut [T::Vector],
     y: &mut impl Outputs<T>,
 ) {
+    if winograd.along_rows() {
+        return one_channel::forward(t, winograd, x, u, v, y);
+    }
     for (block, v) in v.chunks_exact_mut(v.len() / winograd.blocks()).enumerate() {
         transform_input(t, winograd, block, x, scratch, v);
-        match (winograd.conv.in_channels, winograd.side) {
-            (1, 4) => one_channel::<T, 4>(t, winograd, block, u, v, scratch, y),
-            (1, _) => one_channel::<T, 6>(t, winograd, block, u, v, scratch, y),
-            (_, 4) => channels::<T, 4>(t, winograd, block, u, v, scratch, y),
-            (_, _) => channels::<T, 6>(t, winograd, block, u, v, scratch, y),
+        match winograd.side {
+            4 => channels::<T, 4>(t, winograd, block, u, v, scratch, y),
+            _ => channels::<T, 6>(t, winograd, block, u, v, scratch, y),
         }
     }
 }
@@ -105,50 +106,6 @@ fn transform_input<T: Lanes>(
             for v in v.chunks_exact_mut(apart) {
                 v[c * columns..][empty.clone()].fill(t.zero());
             }
-        }
-    }
-}
-
-/// With one input channel nothing is added up: a product is one multiplication.
-///
-/// - `u`: (64, O), `v`: (64, block)
-/// - `half`: the products of one output with their rows transformed, (8, block, m), for a while
-#[inline(always)]
-fn one_channel<T: Lanes, const M: usize>(
-    t: T,
-    winograd: &Winograd,
-    block: usize,
-    u: &[f32],
-    v: &[T::Vector],
-    half: &mut [T::Vector],
-    y: &mut impl Outputs<T>,
-) {
-    const TILES: usize = ONE_CHANNEL_BLOCK;
-    let outputs = winograd.conv.out_channels;
-    let v: &[[_; spacing(TILES)]] = v.as_chunks().0; // v: (64, block and what keeps rows apart)
-    let half = half.as_chunks_mut::<M>().0; // half: (8, block) of m
-    for o in 0..outputs {
-        for i in 0..POINTS {
-            let mut weights = [t.zero(); POINTS];
-            for (weight, number) in
-                weights
-                    .iter_mut()
-                    .zip(eight(u, i * POINTS * outputs + o, outputs))
-            {
-                *weight = t.splat(number);
-            }
-            let (v, half) = (&v[i * POINTS..][..POINTS], &mut half[i * TILES..][..TILES]);
-            for (k, half) in half.iter_mut().enumerate() {
-                let mut products = [t.zero(); POINTS];
-                for (j, product) in products.iter_mut().enumerate() {
-                    *product = t.mul(weights[j], v[j][k]);
-                }
-                *half = output(t, products);
-            }
-        }
-        let half = half.as_flattened();
-        for (k, at) in winograd.tiles_of(block).enumerate() {
-            put::<T, M>(t, o, at, &half[k * M..], TILES * M, y);
         }
     }
 }

@@ -56,11 +56,15 @@
 //! transformed at once.
 //! `weight` has what is done once a batch, `transforms` the matrices themselves.
 //!
+//! With one input channel the 64 products are no sums, and their transforms take longer than they do:
+//! then rows alone are filtered, which is the formula at the top (`one_channel`).
+//!
 //! Source: Winograd, *Arithmetic Complexity of Computations*, 1980; Lavin and Gray, *Fast Algorithms
 //! for Convolutional Neural Networks*, CVPR 2016. The matrices were derived as above.
 
 mod backward;
 mod forward;
+mod one_channel;
 pub(super) mod transforms;
 mod weight;
 
@@ -77,10 +81,6 @@ const PRODUCTS: usize = POINTS * POINTS;
 
 /// How much of a core's cache the transformed tiles of a block may take.
 const BLOCK_BYTES: usize = 512 * 1024;
-
-/// Tiles of a block where there is one input channel: as many as are in the nearest cache with all
-/// that is made of them.
-const ONE_CHANNEL_BLOCK: usize = 4;
 
 /// The sizes of one convolution, cut into tiles.
 #[derive(Clone, Copy, Debug)]
@@ -105,11 +105,7 @@ impl Winograd {
         let tiles = conv.output.map(|length| length.div_ceil(side));
         let channels = conv.in_channels + conv.out_channels;
         let tile_bytes = channels * PRODUCTS * width * size_of::<f32>();
-        let fitting = match conv.in_channels {
-            // Each output reads all of them again.
-            1 => ONE_CHANNEL_BLOCK,
-            _ => (BLOCK_BYTES / tile_bytes).clamp(4, 16) / 4 * 4,
-        };
+        let fitting = (BLOCK_BYTES / tile_bytes).clamp(4, 16) / 4 * 4;
         let block = fitting.min((tiles[0] * tiles[1]).next_multiple_of(4));
         Some(Self {
             conv: *conv,
@@ -119,21 +115,27 @@ impl Winograd {
         })
     }
 
+    /// Whether rows alone are filtered, and not columns: with one input channel.
+    pub fn along_rows(&self) -> bool {
+        self.conv.in_channels == 1
+    }
+
     /// Floating-point operations of one example's forward pass: the 64 products, and the
     /// transforms of all tiles. What is done once for all examples is not counted.
     pub fn forward_flops(&self) -> u64 {
+        if self.along_rows() {
+            return one_channel::forward_flops(self);
+        }
         let more = self.side as u64 - 1;
-        // With one channel nothing is added up.
-        let products = match self.conv.in_channels {
-            1 => self.products_flops() / 2,
-            _ => self.products_flops(),
-        };
-        products + self.input_flops(38) + self.output_flops(10 + 4 * more)
+        self.products_flops() + self.input_flops(38) + self.output_flops(10 + 4 * more)
     }
 
     /// The same of the backward pass, where the outputs were `pooled` or not, with the gradient by the
     /// input or without.
     pub fn backward_flops(&self, pooled: bool, d_x_wanted: bool) -> u64 {
+        if self.along_rows() {
+            return one_channel::backward_flops(self, d_x_wanted);
+        }
         let (side, points) = (self.side as u64, POINTS as u64);
         let outputs = match pooled {
             // Of each window two columns are weighted, for every row of points again.
@@ -169,19 +171,28 @@ impl Winograd {
         (self.tiles[0] * self.tiles[1] * self.conv.out_channels) as u64
     }
 
-    /// How many numbers the transformed weight has: (64, C, O).
+    /// How many numbers the transformed weight has: (64, C, O), or along the rows (O, r, 8).
     pub fn weight_len(&self) -> usize {
+        if self.along_rows() {
+            return one_channel::weight_len(&self.conv);
+        }
         PRODUCTS * self.conv.in_channels * self.conv.out_channels
     }
 
     /// How many vectors the transformed input has: (blocks, 64, C, block), each of the 64 an
-    /// odd number of vectors from the next.
+    /// odd number of vectors from the next; or along the rows (strips, rows, 8).
     pub fn input_len(&self) -> usize {
+        if self.along_rows() {
+            return one_channel::input_len(self);
+        }
         self.blocks() * PRODUCTS * spacing(self.conv.in_channels * self.block)
     }
 
     /// How many vectors of `width` lanes a pass needs for a while.
     pub fn scratch_len(&self, width: usize) -> usize {
+        if self.along_rows() {
+            return one_channel::scratch_len(self, width);
+        }
         forward::scratch_len(self).max(backward::scratch_len(self, width))
     }
 

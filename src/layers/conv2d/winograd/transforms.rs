@@ -92,38 +92,79 @@ pub(in crate::layers::conv2d) fn output_transposed<T: Lanes, const M: usize>(
     y: [T::Vector; M],
 ) -> [T::Vector; 8] {
     let mut m = [y[0]; 8];
-    for (pair, point) in [1.0, 2.0, 0.5].into_iter().enumerate() {
-        // The even and the odd powers, by Horner's rule from the highest down.
-        let square = t.splat(point * point);
-        let (mut even, mut odd) = (y[M - 2], y[M - 1]);
-        for k in (0..M - 2).step_by(2).rev() {
-            even = t.fma(square, even, y[k]);
-            odd = t.fma(square, odd, y[k + 1]);
-        }
-        m[1 + 2 * pair] = t.fma(t.splat(point), odd, even);
-        m[2 + 2 * pair] = t.fma(t.splat(-point), odd, even);
+    for Pair { rows, point, .. } in PAIRS {
+        [m[rows[0]], m[rows[1]]] = output_transposed_at(t, point, y);
     }
     m[7] = y[M - 1];
     m
 }
 
+/// The two rows of [`output_transposed`] that belong to a point and to its opposite.
+#[inline(always)]
+pub(super) fn output_transposed_at<T: Lanes, const M: usize>(
+    t: T,
+    point: f32,
+    y: [T::Vector; M],
+) -> [T::Vector; 2] {
+    // The even and the odd powers, by Horner's rule from the highest down.
+    let square = t.splat(point * point);
+    let (mut even, mut odd) = (y[M - 2], y[M - 1]);
+    for k in (0..M - 2).step_by(2).rev() {
+        even = t.fma(square, even, y[k]);
+        odd = t.fma(square, odd, y[k + 1]);
+    }
+    let [plus, minus] = [point, -point].map(|point| t.splat(point));
+    [t.fma(plus, odd, even), t.fma(minus, odd, even)]
+}
+
 /// Row `i` of `A`: the powers of its point.
 pub(super) fn output_row<const M: usize>(i: usize) -> [f32; M] {
-    std::array::from_fn(|k| match i {
-        0 => f32::from(u8::from(k == 0)),
-        7 => f32::from(u8::from(k == M - 1)),
-        _ => SCALED_POINTS[i - 1].0.powi(k as i32),
+    row(i, |_| 1.0)
+}
+
+/// Row `i` of `G`: the powers of its point, divided by N.
+pub(super) fn weight_row<const R: usize>(i: usize) -> [f32; R] {
+    row(i, |pair| pair.scale)
+}
+
+/// The powers of point `i`, multiplied by what `scale` has for its pair.
+fn row<const N: usize>(i: usize, scale: impl Fn(Pair) -> f32) -> [f32; N] {
+    let of_pair = PAIRS.into_iter().find(|pair| pair.rows.contains(&i));
+    std::array::from_fn(|k| match of_pair {
+        None if i == 0 => f32::from(u8::from(k == 0)),
+        None => f32::from(u8::from(k == N - 1)),
+        Some(pair) if i == pair.rows[0] => scale(pair) * pair.point.powi(k as i32),
+        Some(pair) => scale(pair) * (-pair.point).powi(k as i32),
     })
 }
 
-/// The finite points but 0, and 1 / N of each.
-const SCALED_POINTS: [(f32, f32); 6] = [
-    (1.0, -1.0 / 4.5),
-    (-1.0, -1.0 / 4.5),
-    (2.0, 1.0 / 90.0),
-    (-2.0, 1.0 / 90.0),
-    (0.5, 32.0 / 45.0),
-    (-0.5, 32.0 / 45.0),
+/// A point and its opposite.
+#[derive(Clone, Copy)]
+pub(super) struct Pair {
+    /// Which rows of the matrices are theirs.
+    pub(super) rows: [usize; 2],
+    pub(super) point: f32,
+    /// 1 / N, the same for both.
+    scale: f32,
+}
+
+/// The finite points but 0. Rows 0 and 7 are those of 0 and infinity.
+pub(super) const PAIRS: [Pair; 3] = [
+    Pair {
+        rows: [1, 2],
+        point: 1.0,
+        scale: -1.0 / 4.5,
+    },
+    Pair {
+        rows: [3, 4],
+        point: 2.0,
+        scale: 1.0 / 90.0,
+    },
+    Pair {
+        rows: [5, 6],
+        point: 0.5,
+        scale: 32.0 / 45.0,
+    },
 ];
 
 /// `G g`
@@ -133,12 +174,17 @@ pub(in crate::layers::conv2d) fn weight<T: Lanes, const R: usize>(
     g: [T::Vector; R],
 ) -> [T::Vector; 8] {
     let mut u = [g[0]; 8];
-    for (u, (point, scale)) in u[1..].iter_mut().zip(SCALED_POINTS) {
-        let mut value = g[R - 1];
-        for j in (0..R - 1).rev() {
-            value = t.fma(t.splat(point), value, g[j]);
+    for Pair { rows, point, scale } in PAIRS {
+        // Both have the same even powers, and opposite odd ones.
+        let square = t.splat(point * point);
+        let (mut even, mut odd) = (g[R - 1], g[R - 2]);
+        for k in (0..R - 2).rev() {
+            let sum = if k % 2 == 0 { &mut even } else { &mut odd };
+            *sum = t.fma(square, *sum, g[k]);
         }
-        *u = t.mul(t.splat(scale), value);
+        let even = t.mul(t.splat(scale), even);
+        let odd = t.mul(t.splat(scale * point), odd);
+        [u[rows[0]], u[rows[1]]] = [t.add(even, odd), t.sub(even, odd)];
     }
     u[7] = g[R - 1];
     u
@@ -152,11 +198,12 @@ pub(in crate::layers::conv2d) fn weight_transposed<T: Lanes, const R: usize>(
 ) -> [T::Vector; R] {
     let mut g = [t.zero(); R];
     g[0] = u[0];
-    for (u, (point, scale)) in u[1..].iter().zip(SCALED_POINTS) {
-        let mut power = scale;
-        for g in &mut g {
-            *g = t.fma(t.splat(power), *u, *g);
-            power *= point;
+    for Pair { rows, point, scale } in PAIRS {
+        let [plus, minus] = rows.map(|row| u[row]);
+        let (even, odd) = (t.add(plus, minus), t.sub(plus, minus));
+        for (k, g) in g.iter_mut().enumerate() {
+            let part = if k % 2 == 0 { even } else { odd };
+            *g = t.fma(t.splat(scale * point.powi(k as i32)), part, *g);
         }
     }
     g[R - 1] = t.add(g[R - 1], u[7]);

@@ -1,15 +1,16 @@
 //! The weight's transform, and what leads its gradient back.
 
 use super::transforms::{weight, weight_transposed};
-use super::{POINTS, Winograd};
+use super::{POINTS, Winograd, one_channel};
 use crate::hardware::lanes::{Lanes, MAX_WIDTH, QUAD, kernel};
 use crate::layers::conv2d::Conv2d;
 
 kernel! {
-    /// `U = G weight G^T`, pairs of a channel and an output in the lanes, as they follow in `u`.
+    /// `U = G weight G^T`, pairs of a channel and an output in the lanes, as they follow in `u`; or
+    /// along the rows `U = G weight`.
     ///
     /// - `weight`: (O, C, r, r)
-    /// - `u`: (64, C, O), written
+    /// - `u`: [`Winograd::weight_len`] numbers, written: (64, C, O) or (O, r, 8)
     pub fn transform_weight(
         winograd: &Winograd,
         weight: &[f32],
@@ -19,9 +20,11 @@ kernel! {
 
 #[inline(always)]
 fn transform_weight_kernel<T: Lanes>(t: T, winograd: &Winograd, weight: &[f32], u: &mut [f32]) {
-    match winograd.side {
-        4 => weights::<T, 5>(t, &winograd.conv, weight, u),
-        _ => weights::<T, 3>(t, &winograd.conv, weight, u),
+    match (winograd.along_rows(), winograd.side) {
+        (true, 4) => one_channel::transform_weight::<T, 5>(t, weight, u),
+        (true, _) => one_channel::transform_weight::<T, 3>(t, weight, u),
+        (false, 4) => weights::<T, 5>(t, &winograd.conv, weight, u),
+        (false, _) => weights::<T, 3>(t, &winograd.conv, weight, u),
     }
 }
 

@@ -1,0 +1,448 @@
+//! With one input channel: filtering along the rows alone.
+//!
+//! Where a product is no sum over channels, there is one for every output channel, and each takes a
+//! transform of its own. So the rows of taps are added up first, which only needs the rows to be
+//! transformed: 8 r multiply-adds for m outputs instead of 64 for m^2, but no transform of columns,
+//! and all that belongs to an output stays in registers until it is handed over.
+//!
+//! ```text
+//! U[o, u] = G weight[o, u]     V[i] = B^T x[i]     y[o, i] = A^T sum over u of U[o, u] . V[i + u]
+//! ```
+//!
+//! Every line is one of eight numbers; u is a row of taps. Backward, by the transposes:
+//!
+//! ```text
+//! dM[o, i] = A d_y[o, i]     dU[o, u] = sum over i of dM[o, i] . V[i + u]     d_weight[o, u] = G^T dU[o, u]
+//!                            dV[i] = sum over o, u of U[o, u] . dM[o, i - u]  d_x[i] = B dV[i]
+//! ```
+//!
+//! An image is cut into **strips** of 8 columns, whose transform stays in the nearest cache while all
+//! output channels go over it.
+
+use super::transforms::{
+    PAIRS, Pair, input, input_transposed, output_transposed, output_transposed_at, weight_row,
+};
+use super::{POINTS, Winograd};
+use crate::hardware::lanes::Lanes;
+use crate::layers::conv2d::Conv2d;
+use crate::layers::conv2d::lanes::{Gradients, Outputs};
+
+/// The points that are no pair: 0 and infinity.
+const ENDS: [usize; 2] = [0, 7];
+
+/// Rows of outputs are filled up to a multiple of as many as are gone over together at most.
+const MOST_ROWS: usize = 4;
+
+/// Rows of outputs that are computed, filled up.
+fn output_rows(conv: &Conv2d) -> usize {
+    conv.output[0].next_multiple_of(MOST_ROWS)
+}
+
+/// Rows of a strip: those that the outputs' rows read.
+fn input_rows(conv: &Conv2d) -> usize {
+    output_rows(conv) + conv.window.kernel[0] - 1
+}
+
+/// How many numbers the transformed weight has: (O, r, 8).
+pub(super) fn weight_len(conv: &Conv2d) -> usize {
+    conv.out_channels * conv.window.kernel[0] * POINTS
+}
+
+/// How many vectors the transformed input has: (strips, rows, 8).
+pub(super) fn input_len(winograd: &Winograd) -> usize {
+    winograd.tiles[1] * input_rows(&winograd.conv) * POINTS
+}
+
+/// How many vectors of `width` lanes the backward pass needs for a while: the gradients of the
+/// transformed weight (O, r, 8) and those summed over the lanes; of a strip, those by the outputs of a
+/// channel (rows, m) and by the transformed input (rows, 8).
+pub(super) fn scratch_len(winograd: &Winograd, width: usize) -> usize {
+    let (conv, d_u) = (&winograd.conv, weight_len(&winograd.conv));
+    d_u + d_u.div_ceil(width) + output_rows(conv) * winograd.side + input_rows(conv) * POINTS
+}
+
+/// Floating-point operations of one example's forward pass.
+pub(super) fn forward_flops(winograd: &Winograd) -> u64 {
+    // Of three pairs the sums and differences, which two of them add to every output.
+    let transforms = outputs_flops(winograd, 6 + 4 * winograd.side);
+    products_flops(winograd) + transforms + inputs_flops(winograd, 38)
+}
+
+/// The same of the backward pass.
+pub(super) fn backward_flops(winograd: &Winograd, d_x_wanted: bool) -> u64 {
+    let d_weight = products_flops(winograd) + outputs_flops(winograd, 6 * winograd.side);
+    match d_x_wanted {
+        true => d_weight + products_flops(winograd) + inputs_flops(winograd, 39),
+        false => d_weight,
+    }
+}
+
+fn products_flops(winograd: &Winograd) -> u64 {
+    outputs_flops(winograd, 2 * POINTS * winograd.conv.window.kernel[0])
+}
+
+/// Those of every m outputs, each of `once`.
+fn outputs_flops(winograd: &Winograd, once: usize) -> u64 {
+    let conv = &winograd.conv;
+    (once * conv.out_channels * conv.output[0] * winograd.tiles[1]) as u64
+}
+
+/// Those of every 8 pixels, each of `once`.
+fn inputs_flops(winograd: &Winograd, once: usize) -> u64 {
+    let conv = &winograd.conv;
+    (once * (conv.output[0] + conv.window.kernel[0] - 1) * winograd.tiles[1]) as u64
+}
+
+/// `G`
+fn matrix<const R: usize>() -> [[f32; R]; POINTS] {
+    std::array::from_fn(weight_row)
+}
+
+/// `U = G weight`
+///
+/// - `weight`: (O, r, r)
+/// - `u`: (O, r, 8), written
+#[inline(always)]
+pub(super) fn transform_weight<T: Lanes, const R: usize>(t: T, weight: &[f32], u: &mut [f32]) {
+    let rows = matrix::<R>();
+    let columns: [_; R] = std::array::from_fn(|v| t.load_some(&rows.map(|row| row[v])));
+    for (taps, u) in weight
+        .as_chunks::<R>()
+        .0
+        .iter()
+        .zip(u.chunks_exact_mut(POINTS))
+    {
+        let mut sum = t.zero();
+        for (&tap, &column) in taps.iter().zip(&columns) {
+            sum = t.fma(t.splat(tap), column, sum);
+        }
+        t.store(sum, u);
+    }
+}
+
+/// - `x`: (H, W)
+/// - `u`: (O, r, 8)
+/// - `v`: (strips, rows, 8), written
+/// - `y`: takes the outputs, by two rows and two columns
+#[inline(always)]
+pub(super) fn forward<T: Lanes>(
+    t: T,
+    winograd: &Winograd,
+    x: &[T::Vector],
+    u: &[f32],
+    v: &mut [T::Vector],
+    y: &mut impl Outputs<T>,
+) {
+    match winograd.side {
+        4 => strips::<T, 5, 4>(t, &winograd.conv, x, u, v, y),
+        _ => strips::<T, 3, 6>(t, &winograd.conv, x, u, v, y),
+    }
+}
+
+/// Every strip is transformed, and goes to all outputs, two rows at a time.
+#[inline(always)]
+fn strips<T: Lanes, const R: usize, const M: usize>(
+    t: T,
+    conv: &Conv2d,
+    x: &[T::Vector],
+    u: &[f32],
+    v: &mut [T::Vector],
+    y: &mut impl Outputs<T>,
+) {
+    let filters = u.as_chunks().0.as_chunks::<R>().0; // filters: (O) of r by 8
+    let strips = v.as_chunks_mut().0.chunks_exact_mut(input_rows(conv));
+    for (strip, v) in strips.enumerate() {
+        transform_input(t, conv, strip * M, x, v);
+        for (o, u) in filters.iter().enumerate() {
+            for i in (0..conv.output[0]).step_by(2) {
+                let pixels = outputs::<T, R, M>(t, u, &v[i..]);
+                y.put(t, o, [i, strip * M], pixels);
+            }
+        }
+    }
+}
+
+/// `V = B^T x` for the strip whose first column is `first`.
+///
+/// - `x`: (H, W)
+/// - `v`: (rows) of eight, written
+#[inline(always)]
+fn transform_input<T: Lanes>(
+    t: T,
+    conv: &Conv2d,
+    first: usize,
+    x: &[T::Vector],
+    v: &mut [[T::Vector; POINTS]],
+) {
+    let ([height, width], [above, left]) = (conv.input, conv.window.padding);
+    for (i, v) in v.iter_mut().enumerate() {
+        let mut pixels = [t.zero(); POINTS];
+        if i >= above && i < height + above {
+            let row = &x[(i - above) * width..][..width];
+            match first
+                .checked_sub(left)
+                .and_then(|first| row.get(first..first + POINTS))
+            {
+                Some(row) => pixels.copy_from_slice(row),
+                None => {
+                    for (n, pixel) in pixels.iter_mut().enumerate() {
+                        if let Some(&number) = row.get((first + n).wrapping_sub(left)) {
+                            *pixel = number;
+                        }
+                    }
+                }
+            }
+        }
+        *v = input(t, pixels);
+    }
+}
+
+/// Two rows of `M` outputs.
+///
+/// - `u`: (r, 8)
+/// - `v`: the strip from the first row on
+#[inline(always)]
+fn outputs<T: Lanes, const R: usize, const M: usize>(
+    t: T,
+    u: &[[f32; POINTS]; R],
+    v: &[[T::Vector; POINTS]],
+) -> [[T::Vector; M]; 2] {
+    let v = &v[..R + 1];
+    let mut y = [[t.zero(); M]; 2];
+    for (pair, Pair { rows, point, .. }) in PAIRS.into_iter().enumerate() {
+        if pair == 1 {
+            // Not as the last ones, for their sums are each a chain that would be waited for.
+            for (point, k) in ENDS.into_iter().zip([0, M - 1]) {
+                let mut sums = [y[0][k], y[1][k]];
+                add_products(t, u, v, point, &mut sums);
+                [y[0][k], y[1][k]] = sums;
+            }
+        }
+        let (mut plus, mut minus) = ([t.zero(); 2], [t.zero(); 2]);
+        add_products(t, u, v, rows[0], &mut plus);
+        add_products(t, u, v, rows[1], &mut minus);
+        for (n, row) in y.iter_mut().enumerate() {
+            let (even, odd) = (t.add(plus[n], minus[n]), t.sub(plus[n], minus[n]));
+            for (k, sum) in row.iter_mut().enumerate() {
+                let part = if k % 2 == 0 { even } else { odd };
+                *sum = match pair {
+                    0 => part,
+                    _ => t.fma(t.splat(point.powi(k as i32)), part, *sum),
+                };
+            }
+        }
+    }
+    y
+}
+
+/// `sums[n] += sum over u of U[u] . V[n + u]` at one point.
+///
+/// - `u`: (r, 8), `v`: (r + 1, 8)
+#[inline(always)]
+fn add_products<T: Lanes, const R: usize>(
+    t: T,
+    u: &[[f32; POINTS]; R],
+    v: &[[T::Vector; POINTS]],
+    point: usize,
+    sums: &mut [T::Vector; 2],
+) {
+    for tap in 0..R {
+        let weight = t.splat(u[tap][point]);
+        for n in 0..2 {
+            sums[n] = t.fma(weight, v[n + tap][point], sums[n]);
+        }
+    }
+}
+
+/// - `u`: (O, r, 8), `v`: (strips, rows, 8)
+/// - `d_x`: (H, W) vectors, written
+/// - `scratch`: [`scratch_len`] vectors
+/// - `d_weight`: (O, r, r), added to
+#[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "the tensors of the formula")]
+pub(super) fn backward<T: Lanes>(
+    t: T,
+    winograd: &Winograd,
+    u: &[f32],
+    v: &[T::Vector],
+    d_y: &impl Gradients<T>,
+    d_x: Option<&mut [T::Vector]>,
+    scratch: &mut [T::Vector],
+    d_weight: &mut [f32],
+) {
+    let conv = &winograd.conv;
+    // As many rows at once as there are registers for.
+    match (winograd.side, T::ROWS) {
+        (4, 5) => gradients::<T, 5, 4, 4>(t, conv, u, v, d_y, d_x, scratch, d_weight),
+        (4, _) => gradients::<T, 5, 4, 2>(t, conv, u, v, d_y, d_x, scratch, d_weight),
+        (_, _) => gradients::<T, 3, 6, 2>(t, conv, u, v, d_y, d_x, scratch, d_weight),
+    }
+}
+
+#[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "the tensors of the formula")]
+fn gradients<T: Lanes, const R: usize, const M: usize, const N: usize>(
+    t: T,
+    conv: &Conv2d,
+    u: &[f32],
+    v: &[T::Vector],
+    d_y: &impl Gradients<T>,
+    mut d_x: Option<&mut [T::Vector]>,
+    scratch: &mut [T::Vector],
+    d_weight: &mut [f32],
+) {
+    let len = weight_len(conv);
+    let (d_u, scratch) = scratch.split_at_mut(len);
+    let (sums, scratch) = scratch.split_at_mut(len.div_ceil(T::WIDTH));
+    let (d_rows, scratch) = scratch.split_at_mut(output_rows(conv) * M);
+    let d_v = &mut scratch[..input_rows(conv) * POINTS];
+
+    d_u.fill(t.zero());
+    if let Some(d_x) = &mut d_x {
+        d_x.fill(t.zero());
+    }
+    let filters = u.as_chunks().0.as_chunks::<R>().0; // filters: (O) of r by 8
+    let d_filters = d_u.as_chunks_mut().0.as_chunks_mut::<R>().0; // the same of vectors
+    let d_rows = d_rows.as_chunks_mut().0; // d_rows: (rows) of m
+    let d_v = d_v.as_chunks_mut().0; // d_v: (rows) of eight
+    for (strip, v) in v.as_chunks().0.chunks_exact(input_rows(conv)).enumerate() {
+        d_v.fill([t.zero(); POINTS]);
+        for (o, (u, d_u)) in filters.iter().zip(&mut *d_filters).enumerate() {
+            take::<T, M>(t, d_y, o, strip * M, d_rows);
+            weight_gradients::<T, R, M, N>(t, d_rows, v, d_u);
+            if d_x.is_some() {
+                input_gradients::<T, R, M>(t, u, d_rows, d_v);
+            }
+        }
+        if let Some(d_x) = &mut d_x {
+            add_d_x(t, conv, strip * M, d_v, d_x);
+        }
+    }
+
+    let sums = &mut t.numbers_mut(sums)[..len]; // sums: (O, r, 8)
+    sums.fill(0.0);
+    t.add_sums(d_u, sums);
+    let rows = matrix::<R>().map(|row| t.load_some(&row));
+    for (sums, d_weight) in sums.chunks_exact(POINTS).zip(d_weight.chunks_exact_mut(R)) {
+        let mut taps = t.load_some(d_weight);
+        for (&sum, &row) in sums.iter().zip(&rows) {
+            taps = t.fma(t.splat(sum), row, taps);
+        }
+        t.store(taps, d_weight);
+    }
+}
+
+/// The gradients by a channel's outputs in a strip.
+///
+/// - `d_rows`: (rows) of m, written
+#[inline(always)]
+fn take<T: Lanes, const M: usize>(
+    t: T,
+    d_y: &impl Gradients<T>,
+    o: usize,
+    first: usize,
+    d_rows: &mut [[T::Vector; M]],
+) {
+    for (i, [above, below]) in d_rows.as_chunks_mut().0.iter_mut().enumerate() {
+        [*above, *below] = d_y.take(t, o, [2 * i, first]);
+    }
+}
+
+/// `dU[u] += sum over i of dM[i] . V[i + u]`, two points at a time.
+///
+/// - `d_rows`: (rows) of m
+/// - `d_u`: (r, 8), added to
+#[inline(always)]
+fn weight_gradients<T: Lanes, const R: usize, const M: usize, const N: usize>(
+    t: T,
+    d_rows: &[[T::Vector; M]],
+    v: &[[T::Vector; POINTS]],
+    d_u: &mut [[T::Vector; POINTS]; R],
+) {
+    add_d_u::<T, R, M, N>(t, d_rows, v, ENDS, None, d_u);
+    for Pair { rows, point, .. } in PAIRS {
+        add_d_u::<T, R, M, N>(t, d_rows, v, rows, Some(point), d_u);
+    }
+}
+
+/// The same for two rows of the matrices: those of a pair of points, or the ends.
+#[inline(always)]
+fn add_d_u<T: Lanes, const R: usize, const M: usize, const N: usize>(
+    t: T,
+    d_rows: &[[T::Vector; M]],
+    v: &[[T::Vector; POINTS]],
+    points: [usize; 2],
+    pair: Option<f32>,
+    d_u: &mut [[T::Vector; POINTS]; R],
+) {
+    let mut sums = [[t.zero(); 2]; R];
+    for (rows, first) in d_rows.as_chunks::<N>().0.iter().zip((0..).step_by(N)) {
+        let v = &v[first..first + N + R - 1];
+        let mut d_m = [[t.zero(); 2]; N];
+        for (d_m, &row) in d_m.iter_mut().zip(rows) {
+            *d_m = match pair {
+                Some(point) => output_transposed_at(t, point, row),
+                None => [row[0], row[M - 1]],
+            };
+        }
+        for n in 0..N {
+            for tap in 0..R {
+                for k in 0..2 {
+                    sums[tap][k] = t.fma(d_m[n][k], v[n + tap][points[k]], sums[tap][k]);
+                }
+            }
+        }
+    }
+    for (sums, d_u) in sums.into_iter().zip(d_u) {
+        for (sum, point) in sums.into_iter().zip(points) {
+            d_u[point] = t.add(d_u[point], sum);
+        }
+    }
+}
+
+/// `dV[i] += sum over u of U[u] . dM[i - u]`
+///
+/// - `u`: (r, 8), `d_rows`: (rows) of m
+/// - `d_v`: (rows) of eight, added to
+#[inline(always)]
+fn input_gradients<T: Lanes, const R: usize, const M: usize>(
+    t: T,
+    u: &[[f32; POINTS]; R],
+    d_rows: &[[T::Vector; M]],
+    d_v: &mut [[T::Vector; POINTS]],
+) {
+    for (i, &row) in d_rows.iter().enumerate() {
+        let d_m = output_transposed(t, row);
+        for (u, d_v) in u.iter().zip(&mut d_v[i..]) {
+            for (d_v, (&u, &d_m)) in d_v.iter_mut().zip(u.iter().zip(&d_m)) {
+                *d_v = t.fma(t.splat(u), d_m, *d_v);
+            }
+        }
+    }
+}
+
+/// `d_x += B dV` for the strip whose first column is `first`.
+///
+/// - `d_v`: (rows) of eight
+/// - `d_x`: (H, W), added to
+#[inline(always)]
+fn add_d_x<T: Lanes>(
+    t: T,
+    conv: &Conv2d,
+    first: usize,
+    d_v: &[[T::Vector; POINTS]],
+    d_x: &mut [T::Vector],
+) {
+    let ([height, width], [above, left]) = (conv.input, conv.window.padding);
+    for (d_v, d_x) in d_v[above..]
+        .iter()
+        .zip(d_x.chunks_exact_mut(width))
+        .take(height)
+    {
+        for (n, pixel) in input_transposed(t, *d_v).into_iter().enumerate() {
+            if let Some(d_x) = d_x.get_mut((first + n).wrapping_sub(left)) {
+                *d_x = t.add(*d_x, pixel);
+            }
+        }
+    }
+}
