@@ -3,8 +3,8 @@
 use crate::data::Normalisation;
 use crate::hardware::lanes::{Lanes, MAX_WIDTH, kernel};
 
-/// Pixels that are turned together, and images.
-const BLOCK: usize = 8;
+/// Pixels that are read at once, as the bytes of a word.
+const WORD: usize = 4;
 
 /// What one channel's bytes become: `x scale + shift`.
 #[derive(Clone, Copy, Debug)]
@@ -41,53 +41,26 @@ fn read_kernel<T: Lanes>(t: T, planes: &[&[u8]], scale: Scale, x: &mut [T::Vecto
     let Scale { scale, shift } = scale;
     let (scale, shift) = (t.splat(scale), t.splat(shift));
     let filled = t.mask(((1u32 << planes.len()) - 1) as u16);
-    for (block, x) in x.chunks_mut(BLOCK).enumerate() {
-        // pixels: (pixels, n)
-        let mut pixels = [[0; MAX_WIDTH]; BLOCK];
-        for (part, planes) in planes.chunks(BLOCK).enumerate() {
-            let mut rows = [0; BLOCK];
-            for (row, plane) in rows.iter_mut().zip(planes) {
-                *row = eight(&plane[block * BLOCK..][..x.len()]);
-            }
-            for (pixel, row) in pixels.iter_mut().zip(transpose(rows)) {
-                pixel[part * BLOCK..][..BLOCK].copy_from_slice(&row.to_le_bytes());
-            }
+    for (block, x) in x.chunks_mut(WORD).enumerate() {
+        // A word of every image.
+        let mut words = [0; MAX_WIDTH];
+        for (word, plane) in words[..T::WIDTH].iter_mut().zip(planes) {
+            *word = self::word(&plane[block * WORD..][..x.len()]);
         }
-        for (x, pixel) in x.iter_mut().zip(&pixels) {
-            let normalised = t.fma(t.load_bytes(pixel), scale, shift);
+        for (k, x) in x.iter_mut().enumerate() {
+            let normalised = t.fma(t.bytes(&words, k), scale, shift);
             *x = t.select(filled, normalised, t.zero());
         }
     }
 }
 
-/// At most eight bytes as one number, the first the lowest.
+/// At most four bytes as one word, the first the lowest.
 #[inline(always)]
-fn eight(bytes: &[u8]) -> u64 {
+fn word(bytes: &[u8]) -> u32 {
     match bytes.try_into() {
-        Ok(bytes) => u64::from_le_bytes(bytes),
-        Err(_) => bytes
-            .iter()
-            .rev()
-            .fold(0, |number, &byte| number << 8 | u64::from(byte)),
+        Ok(bytes) => u32::from_le_bytes(bytes),
+        Err(_) => (bytes.iter().rev()).fold(0, |word, &byte| word << 8 | u32::from(byte)),
     }
-}
-
-/// Eight rows of eight bytes become columns: blocks of four by four change places, then of two by
-/// two in those, then bytes.
-#[inline(always)]
-fn transpose(mut rows: [u64; BLOCK]) -> [u64; BLOCK] {
-    for (apart, low) in [
-        (4, 0x0000_0000_ffff_ffff),
-        (2, 0x0000_ffff_0000_ffff),
-        (1, 0x00ff_00ff_00ff_00ff),
-    ] {
-        for i in (0..BLOCK).filter(|i| i & apart == 0) {
-            let (a, b) = (rows[i], rows[i + apart]);
-            rows[i] = a & low | (b & low) << (8 * apart);
-            rows[i + apart] = a >> (8 * apart) & low | b & !low;
-        }
-    }
-    rows
 }
 
 #[cfg(test)]
@@ -95,19 +68,7 @@ mod tests {
     use super::*;
     use crate::hardware::lanes::Portable;
 
-    #[test]
-    fn rows_become_columns() {
-        let rows =
-            std::array::from_fn(|i| u64::from_le_bytes(std::array::from_fn(|j| (8 * i + j) as u8)));
-        for (j, column) in transpose(rows).into_iter().enumerate() {
-            assert_eq!(
-                column.to_le_bytes(),
-                std::array::from_fn(|i| (8 * i + j) as u8)
-            );
-        }
-    }
-
-    /// Every byte, in images whose pixels are no multiple of eight, some lanes left without one.
+    /// Every byte, in images whose pixels are no multiple of four, some lanes left without one.
     #[test]
     fn bytes_are_what_the_normalisation_says() {
         let normalisation = Normalisation::new(vec![0.1307], vec![0.3081]).unwrap();

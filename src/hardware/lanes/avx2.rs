@@ -53,12 +53,13 @@ unsafe impl Lanes for Avx2 {
     }
 
     #[inline(always)]
-    fn load_bytes(self, from: &[u8]) -> __m256 {
-        let from = &from[..8];
-        // SAFETY: AVX2 is here, and 8 bytes stand at the pointer.
+    fn bytes(self, words: &[u32], k: usize) -> __m256 {
+        let words = &words[..8];
+        // SAFETY: AVX2 is here, and 8 words stand at the pointer.
         unsafe {
-            let bytes = _mm_loadl_epi64(from.as_ptr().cast());
-            _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes))
+            let words = _mm256_loadu_si256(words.as_ptr().cast());
+            let low = _mm256_srlv_epi32(words, _mm256_set1_epi32(8 * k as i32));
+            _mm256_cvtepi32_ps(_mm256_and_si256(low, _mm256_set1_epi32(0xff)))
         }
     }
 

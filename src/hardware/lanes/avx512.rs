@@ -62,12 +62,13 @@ unsafe impl Lanes for Avx512 {
     }
 
     #[inline(always)]
-    fn load_bytes(self, from: &[u8]) -> __m512 {
-        let from = &from[..16];
-        // SAFETY: AVX-512 is here, and 16 bytes stand at the pointer.
+    fn bytes(self, words: &[u32], k: usize) -> __m512 {
+        let words = &words[..16];
+        // SAFETY: AVX-512 is here, and 16 words stand at the pointer.
         unsafe {
-            let bytes = _mm_loadu_si128(from.as_ptr().cast());
-            _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes))
+            let words = _mm512_loadu_si512(words.as_ptr().cast());
+            let low = _mm512_srlv_epi32(words, _mm512_set1_epi32(8 * k as i32));
+            _mm512_cvtepi32_ps(_mm512_and_si512(low, _mm512_set1_epi32(0xff)))
         }
     }
 

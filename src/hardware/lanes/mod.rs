@@ -82,8 +82,8 @@ pub unsafe trait Lanes: Copy + Send + Sync + 'static {
     /// The first `WIDTH` numbers of `from`.
     fn load(self, from: &[f32]) -> Self::Vector;
 
-    /// The first `WIDTH` bytes of `from`, as numbers.
-    fn load_bytes(self, from: &[u8]) -> Self::Vector;
+    /// Byte `k` of each of the first `WIDTH` words, the lowest being byte 0, as numbers.
+    fn bytes(self, words: &[u32], k: usize) -> Self::Vector;
 
     /// `a + b`
     fn add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;

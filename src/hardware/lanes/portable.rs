@@ -41,9 +41,9 @@ unsafe impl Lanes for Portable {
     }
 
     #[inline(always)]
-    fn load_bytes(self, from: &[u8]) -> Eight {
-        let from = &from[..8];
-        each(|k| f32::from(from[k]))
+    fn bytes(self, words: &[u32], k: usize) -> Eight {
+        let words = &words[..8];
+        each(|lane| f32::from((words[lane] >> (8 * k)) as u8))
     }
 
     #[inline(always)]
