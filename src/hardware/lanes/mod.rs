@@ -226,6 +226,22 @@ pub unsafe trait Lanes: Copy + Send + Sync + 'static {
         self.load(&numbers)
     }
 
+    /// Adds the numbers of `vectors` to those of `to`, as many as there are.
+    #[inline(always)]
+    fn add_numbers(self, vectors: &[Self::Vector], to: &mut [f32]) {
+        // Where no vector is cut, its place need not be looked for.
+        if let Some(to) = to.get_mut(..vectors.len() * Self::WIDTH) {
+            for (n, &vector) in vectors.iter().enumerate() {
+                let to = &mut to[n * Self::WIDTH..][..Self::WIDTH];
+                self.store(self.add(self.load(to), vector), to);
+            }
+            return;
+        }
+        for (&vector, to) in vectors.iter().zip(to.chunks_mut(Self::WIDTH)) {
+            self.store(self.add(self.load_some(to), vector), to);
+        }
+    }
+
     /// Adds the sum over the lanes of every vector to the number at its place.
     ///
     /// - `vectors`: (n)

@@ -108,10 +108,7 @@ fn backward_kernel<T: Lanes>(
                 add_product(t, T::WIDTH, numbers, vectors, &mut tile);
                 for (r, row) in tile.iter().enumerate() {
                     let d_weight = &mut d_weight[(o.start + r) * inputs..][..inputs];
-                    for (&sum, to) in row.iter().zip(d_weight[column * T::WIDTH..].chunks_mut(T::WIDTH)) {
-                        let sum = t.add(t.load_some(to), sum);
-                        t.store(sum, to);
-                    }
+                    t.add_numbers(row, &mut d_weight[column * T::WIDTH..]);
                 }
             }
         });

@@ -105,7 +105,10 @@ fn matrix<const R: usize>() -> [[f32; R]; POINTS] {
 #[inline(always)]
 pub(super) fn transform_weight<T: Lanes, const R: usize>(t: T, weight: &[f32], u: &mut [f32]) {
     let rows = matrix::<R>();
-    let columns: [_; R] = std::array::from_fn(|v| t.load_some(&rows.map(|row| row[v])));
+    let mut columns = [t.zero(); R];
+    for (v, column) in columns.iter_mut().enumerate() {
+        *column = t.load_some(&rows.map(|row| row[v]));
+    }
     for (taps, u) in weight
         .as_chunks::<R>()
         .0
@@ -322,7 +325,10 @@ fn gradients<T: Lanes, const R: usize, const M: usize, const N: usize>(
     let sums = &mut t.numbers_mut(sums)[..len]; // sums: (O, r, 8)
     sums.fill(0.0);
     t.add_sums(d_u, sums);
-    let rows = matrix::<R>().map(|row| t.load_some(&row));
+    let mut rows = [t.zero(); POINTS];
+    for (vector, row) in rows.iter_mut().zip(matrix::<R>()) {
+        *vector = t.load_some(&row);
+    }
     for (sums, d_weight) in sums.chunks_exact(POINTS).zip(d_weight.chunks_exact_mut(R)) {
         let mut taps = t.load_some(d_weight);
         for (&sum, &row) in sums.iter().zip(&rows) {

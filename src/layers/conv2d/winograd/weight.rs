@@ -113,8 +113,7 @@ pub(super) fn add_d_weights<T: Lanes, const R: usize>(
                     let c = quad * QUAD + lane % QUAD;
                     if o < outputs && c < inputs {
                         let place = (o * inputs + c) * R * R + part * T::WIDTH;
-                        let d_weight = &mut d_weight[place..][..taps.len()];
-                        t.store(t.add(t.load_some(d_weight), vector), d_weight);
+                        t.add_numbers(&[vector], &mut d_weight[place..][..taps.len()]);
                     }
                 }
             }
