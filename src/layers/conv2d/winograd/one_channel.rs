@@ -225,6 +225,7 @@ fn outputs<T: Lanes, const R: usize, const M: usize>(
         add_products(t, u, v, rows[0], &mut plus);
         add_products(t, u, v, rows[1], &mut minus);
         for (n, row) in y.iter_mut().enumerate() {
+            // Even powers of a point and of its opposite are the same, odd ones are not.
             let (even, odd) = (t.add(plus[n], minus[n]), t.sub(plus[n], minus[n]));
             for (k, sum) in row.iter_mut().enumerate() {
                 let part = if k % 2 == 0 { even } else { odd };
