@@ -312,7 +312,7 @@ fn the_gradient_of_a_batch_agrees_with_the_reference() {
     }
 }
 
-/// Where no gradient by the input is wanted, a first convolution may learn another way.
+/// No gradient by the input is wanted there.
 #[test]
 fn first_convolutions_learn_what_the_reference_learns() {
     for text in [
@@ -638,6 +638,7 @@ fn convolutions_that_winograd_suits_agree_with_the_reference() {
         "input 16x28x28, conv2d 8 3, relu, max_pool2d 2",
         "input 2x5x6, conv2d 3 5, relu, max_pool2d 1x2",
         "input 1x3x3, conv2d 2 3 padding=2, relu",
+        "input 2x13x15, conv2d 1 3, conv2d 3 5 padding=2, relu, max_pool2d 2",
     ] {
         let network = network(text);
         let case = Case::draw(&network, 18, 5).unwrap();
@@ -837,19 +838,24 @@ fn what_does_not_suit_the_network_is_refused() {
 
 #[test]
 fn nan_in_an_image_reaches_the_output() {
-    let network = network("input 1x4x4, max_pool2d 2, relu");
     let mut input = Tensor::zeros(vec![1, 1, 4, 4]);
     // A NaN that comes first, and one that comes after a larger number.
     input[[0, 0, 0, 0]] = f32::NAN;
     input[[0, 0, 2, 2]] = 5.0;
     input[[0, 0, 3, 3]] = f32::NAN;
-    for mut engine in engines(&network) {
-        let output = engine
-            .backward(&input, &Tensor::zeros(vec![1, 1, 2, 2]))
-            .unwrap()
-            .output;
-        let nan: Vec<bool> = output.iter().map(|y| y.is_nan()).collect();
-        assert_eq!(nan, [true, false, false, true], "{}", engine.name());
+    // The pooling alone, and fused with a convolution.
+    for text in [
+        "input 1x4x4, max_pool2d 2, relu",
+        "input 1x4x4, conv2d 1 1, relu, max_pool2d 2",
+    ] {
+        for mut engine in engines(&network(text)) {
+            let output = engine
+                .backward(&input, &Tensor::zeros(vec![1, 1, 2, 2]))
+                .unwrap()
+                .output;
+            let nan: Vec<bool> = output.iter().map(|y| y.is_nan()).collect();
+            assert_eq!(nan, [true, false, false, true], "{} {text}", engine.name());
+        }
     }
 }
 
