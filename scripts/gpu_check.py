@@ -8,7 +8,8 @@ The second stage holds the engine to the test body of all engines, and its kerne
 products; with `compute-sanitizer` on the path, every kernel goes through its checks of memory, races
 and barriers. It trains the tutorial's network for several seeds on GPU and CPU. Then it times epochs in
 turn with PyTorch's, where that Python has torch, as they are and as a CUDA graph, and ends with the
-benches of the GPU. Each part is written down as soon as it is done. A part alone: `run --only speed`.
+benches of the GPU. What is done is written down at once. A part alone: `run --only speed`. The exit
+status is 1 where something failed; a figure that was not measured is a row that says so.
 """
 
 import argparse
@@ -26,7 +27,10 @@ HERE = pathlib.Path(__file__).resolve().parent
 TESTS = ["engines", "sgemm", "cuda"]
 PARTS = ["tests", "sanitizer", "accuracy", "speed", "benches"]
 # Of the whole folder, so that it is quickly carried somewhere.
-MOST_BYTES = 60_000_000
+MOST_BYTES = 50_000_000
+# Seconds that a program may take, so that one that hangs leaves the others their time.
+MOST_SECONDS = 540
+NO_SANITIZER = "it is not on the path"
 # Images in a step, whose epochs are timed.
 BATCHES = [32, 1024]
 ROUNDS = 5
@@ -66,8 +70,16 @@ def build(folder):
         sys.exit(f"more than {MOST_BYTES / 1e6:.0f} MB")
 
 
-def output(*words, **more):
-    done = subprocess.run(words, cwd=HERE, capture_output=True, text=True, **more)
+def output(*words, **environment):
+    """Exit status, output and errors of a program that must find the GPU."""
+    # What the driver compiled stays beside the programs, so that they do not compile it again.
+    environment = os.environ | {"CUDA_CACHE_PATH": str(HERE / "cache"), "NEEDS_GPU": "1"} | environment
+    try:
+        done = subprocess.run(
+            words, cwd=HERE, capture_output=True, text=True, timeout=MOST_SECONDS, env=environment
+        )
+    except subprocess.TimeoutExpired:
+        return 1, "", f"{words[0]} was stopped after {MOST_SECONDS} s"
     return done.returncode, done.stdout, done.stderr
 
 
@@ -98,18 +110,25 @@ class PyTorch:
         self.version = json.loads(line)["value"] if line else None
 
     def ask(self, name, argument):
-        if self.version is None:
+        """What it measured, or nothing where it could not, which is then printed."""
+        if self.version is None or self.process.poll() is not None:
             return None
-        self.process.stdin.write(json.dumps([name, argument]) + "\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
+        try:
+            self.process.stdin.write(json.dumps([name, argument]) + "\n")
+            self.process.stdin.flush()
+            line = self.process.stdout.readline()
+        except OSError:
+            line = ""
         answer = json.loads(line) if line else {"error": "it ended"}
         if "error" in answer:
             print(f"PyTorch, {name} {argument}: {answer['error']}")
         return answer.get("value")
 
     def close(self):
-        self.process.stdin.close()
+        try:
+            self.process.stdin.close()
+        except OSError:
+            pass
         self.process.wait()
 
 
@@ -117,36 +136,38 @@ def passed(status, text, errors):
     return "passed" if status == 0 else text + errors
 
 
-def run_tests(results, _):
+def run_tests(results, _, write):
     for test in TESTS:
         results[test] = passed(*output(f"./{test}"))
         print(f"{test}: {'passed' if results[test] == 'passed' else 'FAILED'}", flush=True)
+        write()
 
 
-def run_sanitizer(results, _):
+def run_sanitizer(results, _, write):
     if not shutil.which("compute-sanitizer"):
-        results["compute-sanitizer"] = "is not on the path"
+        results["compute-sanitizer"] = NO_SANITIZER
         return
     # The tests of cuda.rs that open a device need every kernel.
     tests = ["images_stay", "the_same_seed"]
     for tool in ["memcheck", "racecheck", "synccheck", "initcheck"]:
         words = ["compute-sanitizer", "--tool", tool, "--error-exitcode", "1", "./cuda", *tests]
-        environment = os.environ | {"NO_EMULATED_GPU": "1"}
-        results[tool] = passed(*output(*words, env=environment))
+        results[tool] = passed(*output(*words, NO_EMULATED_GPU="1"))
         print(f"{tool}: {'passed' if results[tool] == 'passed' else 'FAILED'}", flush=True)
+        write()
 
 
-def run_accuracy(results, seeds):
+def run_accuracy(results, seeds, write):
     for engine in ["cuda", "cpu"]:
         results[engine] = [train(engine, "--seed", str(seed)) for seed in range(seeds)]
         print(f"{engine}: {results[engine]}", flush=True)
+        write()
 
 
-def run_speed(results, _):
+def run_speed(results, _, write):
     pytorch = PyTorch()
     results["pytorch"] = pytorch.version
     for batch in BATCHES:
-        rounds = []
+        rounds = results[f"batch {batch}"] = []
         for _ in range(ROUNDS):
             ours = train("cuda", "--batch-size", str(batch), "--epochs", "5")
             rounds.append({
@@ -155,15 +176,14 @@ def run_speed(results, _):
                 "graph": pytorch.ask("graph", batch),
             })
             print(f"batch {batch}: {rounds[-1]}", flush=True)
-        results[f"batch {batch}"] = rounds
+            write()
     pytorch.close()
 
 
-def run_benches(results, _):
+def run_benches(results, _, write):
     pytorch = PyTorch()
     rates = [pytorch.ask("sgemm", 4096)]
-    environment = os.environ | {"CARGO_TARGET_DIR": str(HERE / "bench")}
-    status, text, errors = output("./kernels", "--bench", "gpu_", env=environment)
+    status, text, errors = output("./kernels", "--bench", "gpu_", CARGO_TARGET_DIR=str(HERE / "bench"))
     rates.append(pytorch.ask("sgemm", 4096))
     pytorch.close()
     results["cublas_gflops"] = rates
@@ -171,6 +191,26 @@ def run_benches(results, _):
         results["error"] = text + errors
     else:
         results["kernels"] = json.loads((HERE / "bench/kernels/kernels.json").read_text())
+    write()
+
+
+def failures(results):
+    """What failed of the parts that were run, in words."""
+    found = [
+        f"{part}: {name}"
+        for part in ["tests", "sanitizer"]
+        for name, result in results.get(part, {}).items()
+        if result not in ["passed", NO_SANITIZER]
+    ]
+    for engine, rows in results.get("accuracy", {}).items():
+        found += [f"accuracy: {engine}: {row['error']}" for row in rows if "error" in row]
+    for batch in BATCHES:
+        for row in results.get("speed", {}).get(f"batch {batch}", []):
+            if "error" in row["longhand"]:
+                found.append(f"speed: batch {batch}: {row['longhand']['error']}")
+    if error := results.get("benches", {}).get("error"):
+        found.append(f"benches: {error}")
+    return found
 
 
 def figures(results):
@@ -213,11 +253,14 @@ def markdown(results):
     ]
     for part in ["tests", "sanitizer"]:
         for name, result in results.get(part, {}).items():
-            lines.append(f"| {name} | {'passed' if result == 'passed' else 'failed'} | passed |")
-    for name, value in figures(results).items():
+            short = result if result in ["passed", NO_SANITIZER] else "failed"
+            lines.append(f"| {name} | {short} | passed |")
+    found = figures(results)
+    for name in [*GOALS, *(name for name in found if name not in GOALS)]:
         goal = GOALS.get(name)
         at = "" if goal is None else f"at {'most' if name.endswith(', s') else 'least'} {goal}"
-        lines.append(f"| {name} | {value:.4g} | {at} |")
+        value = f"{found[name]:.4g}" if name in found else "not measured"
+        lines.append(f"| {name} | {value} | {at} |")
     for engine, rows in results.get("accuracy", {}).items():
         accuracies = [100 * row["accuracy"] for row in rows if "accuracy" in row]
         if len(accuracies) < len(rows):
@@ -236,7 +279,8 @@ def markdown(results):
             f"| {row['group']} | {row['way']} | {row['shape']} | {1e3 * row['seconds']:.4g} | "
             f"{row['gflops']:.0f} | {peak} |"
         )
-    return "\n".join(lines) + "\n"
+    lines += ["", *(f"- failed: {failure.splitlines()[0]}" for failure in failures(results))]
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def run(seeds, only):
@@ -261,12 +305,18 @@ def run(seeds, only):
         "speed": run_speed,
         "benches": run_benches,
     }
-    for part in only or PARTS:
-        results[part] = {}
-        do[part](results[part], seeds)
+
+    def write():
         written.write_text(json.dumps(results, indent=2) + "\n")
         (HERE / "results.md").write_text(markdown(results))
+
+    for part in only or PARTS:
+        results[part] = {}
+        do[part](results[part], seeds, write)
+    write()
     print(markdown(results))
+    if failures(results):
+        sys.exit(1)
 
 
 def main():

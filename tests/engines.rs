@@ -7,7 +7,7 @@ mod emulated;
 use std::ops::ControlFlow;
 
 use emulated::EmulatedGpu;
-use longhand::data::{Batch, Dataset, Images, Normalisation};
+use longhand::data::{Batch, Dataset, Images, Normalisation, batches};
 use longhand::engines::check::{Case, against_reference};
 use longhand::engines::lanes::{self, Convolutions, Settings};
 use longhand::engines::{Cuda, Engine, EngineError, Im2col, Metrics, Reference, cuda};
@@ -312,15 +312,19 @@ fn the_gradient_of_a_batch_agrees_with_the_reference() {
     }
 }
 
-/// No gradient by the input is wanted there.
+/// No gradient by their input is wanted.
 #[test]
-fn first_convolutions_learn_what_the_reference_learns() {
+fn first_layers_learn_what_the_reference_learns() {
     for text in [
         "input 1x28x28, conv2d 10 5, relu, max_pool2d 2, flatten, linear 4",
         "input 1x11x9, conv2d 7 5 padding=2, relu, max_pool2d 2, flatten, linear 4",
         "input 1x10x9, conv2d 17 3 padding=1x0, relu, max_pool2d 2, flatten, linear 4",
         "input 2x9x9, conv2d 3 5, relu, max_pool2d 2, flatten, linear 4",
         "input 1x9x9, conv2d 3 5, relu, flatten, linear 4",
+        // What comes before the first parameters is not gone back through.
+        "input 1x5x6, flatten, linear 7, relu, linear 4",
+        "input 1x9x8, dropout 0.2, relu, max_pool2d 2 stride=1, conv2d 3 3, relu, flatten, linear 4",
+        "input 2x6x5, max_pool2d 2, relu, flatten, dropout 0.3, linear 4",
     ] {
         let network = network(text);
         let data = examples(&network, 19, 4, 5);
@@ -346,6 +350,29 @@ fn first_convolutions_learn_what_the_reference_learns() {
 fn an_epoch_agrees_with_the_reference() {
     agree_over_an_epoch(rule(20));
     agree_over_an_epoch(adam_rule(20));
+}
+
+/// 137 examples are 18 slices of 8 where 257 are 17 of 16, and so are 273 and 513 with twice the lanes.
+#[test]
+fn the_last_batch_of_an_epoch_may_have_more_slices_than_the_others() {
+    let network = network("input 1x2x2, flatten, linear 2");
+    for (size, last) in [(134, 101), (257, 137), (513, 273)] {
+        let count = size + last;
+        let data = examples(&network, count, 2, 6);
+        let order: Vec<u32> = (0..count as u32).rev().collect();
+        for (mut whole, mut by_batch) in engines(&network).into_iter().zip(engines(&network)) {
+            let state = TrainingState::initial(&network, 2);
+            whole.load(&state).unwrap();
+            by_batch.load(&state).unwrap();
+            let go_on = &mut |_: &_| ControlFlow::Continue(());
+            let metrics = whole.train_epoch(&data, &order, &rule(size), go_on);
+            assert_eq!(metrics.unwrap().examples, count, "{}", whole.name());
+            for batch in batches(&data, &order, size) {
+                by_batch.train_batch(&batch, &rule(size)).unwrap();
+            }
+            assert_eq!(whole.state().unwrap(), by_batch.state().unwrap());
+        }
+    }
 }
 
 fn agree_over_an_epoch(rule: StepRule) {
@@ -826,6 +853,11 @@ fn what_does_not_suit_the_network_is_refused() {
             engine
                 .gradients(&Batch::new(&data, &[]), &rule(8))
                 .map(drop),
+            Err(EngineError::EmptyBatch)
+        );
+        let go_on = &mut |_: &_| ControlFlow::Continue(());
+        assert_eq!(
+            engine.train_epoch(&data, &[0], &rule(0), go_on).map(drop),
             Err(EngineError::EmptyBatch)
         );
     }

@@ -254,7 +254,8 @@ impl OnLanes for BehindPooling<'_> {
         }
         let group = "fused_weight_gradient";
         check(group, &d_weight, &expected);
-        let elements = weight.len() + problem.x[0].len() + 2 * windows;
+        // A group of images reads the weight once.
+        let elements = weight.len() / T::WIDTH + problem.x[0].len() + 2 * windows;
         let case = Case {
             group,
             way: "lanes_winograd".to_owned(),
@@ -323,7 +324,9 @@ impl Problem {
             &run.output(),
             &self.expected(pass, images),
         );
-        let elements = self.weight.len() + self.bias.len() + self.x[0].len() + self.d_y[0].len();
+        // A group of images reads the weight once.
+        let parameters = (self.weight.len() + self.bias.len()) / images;
+        let elements = parameters + self.x[0].len() + self.d_y[0].len();
         let case = Case {
             group,
             way: way.name.to_owned(),
@@ -590,10 +593,14 @@ impl<'a> OnLanes for LanesPass<'a> {
         let [kept, scratch, u_len] = match &winograd {
             Some(winograd) => [
                 winograd.input_len(),
-                winograd.scratch_len(T::WIDTH),
+                winograd.scratch_len(T::WIDTH).max(conv.out_channels),
                 winograd.weight_len(),
             ],
-            None => [lanes::frame_len(conv), lanes::scratch_len(conv), 0],
+            None => [
+                lanes::frame_len(conv),
+                lanes::scratch_len(conv).max(conv.out_channels),
+                0,
+            ],
         };
         let turns = |images: &[Vec<f32>]| (0..SETS).map(|turn| group(t, images, turn)).collect();
         let x: Vec<_> = turns(&problem.x);
@@ -610,6 +617,7 @@ impl<'a> OnLanes for LanesPass<'a> {
             y: t.zeros(problem.d_y[0].len()),
             d_x: t.zeros(problem.x[0].len()),
             d_weight: vec![0.0; problem.weight.len()],
+            d_bias: vec![0.0; problem.bias.len()],
             kept: vec![t.zeros(kept); SETS],
             scratch: t.zeros(scratch),
             u,
@@ -634,6 +642,7 @@ struct Group<'a, T: Lanes> {
     y: Vec<T::Vector>,
     d_x: Vec<T::Vector>,
     d_weight: Vec<f32>,
+    d_bias: Vec<f32>,
     /// Of every turn.
     kept: Vec<Vec<T::Vector>>,
     scratch: Vec<T::Vector>,
@@ -668,6 +677,8 @@ impl<T: Lanes> Group<'_, T> {
         let d_x = (self.pass == Pass::InputGradient).then_some(&mut self.d_x[..]);
         let (weight, u) = (&self.problem.weight, &self.u);
         let (scratch, d_weight) = (&mut self.scratch, &mut self.d_weight);
+        // With which the reference's and im2col's come.
+        lanes::backward_bias(t, &self.d_y[turn], scratch, &mut self.d_bias);
         match &self.winograd {
             None => lanes::backward(t, conv, x, kept, weight, d_y, d_x, scratch, d_weight),
             Some(w) => winograd::backward(t, w, u, kept, d_y, d_x, scratch, d_weight),

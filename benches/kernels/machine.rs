@@ -34,7 +34,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Takes about a second.
+    /// Takes a few seconds where the last cache is large.
     pub fn measure() -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let (one, all) = (pool(1), pool(threads));

@@ -3,6 +3,7 @@
 use std::hint::black_box;
 
 use longhand::hardware::lanes::Lanes;
+use longhand::layers::cross_entropy::lanes::Answers;
 use longhand::layers::linear::{self, Linear};
 use longhand::layers::max_pool2d::{self, MaxPool2d};
 use longhand::layers::{Window, cross_entropy, relu};
@@ -47,14 +48,24 @@ fn pooling() -> (MaxPool2d, [usize; 2]) {
     (pool, sizes)
 }
 
-const POOLING: [&str; 2] = ["forward 2x2 on 10x24x24", "backward 2x2 on 10x24x24"];
-
-fn pooling_case(way: &str, shape: &str, [pixels, windows]: [usize; 2]) -> Case {
-    Case {
+/// Forward and backward.
+fn pooling_cases(way: &str, [pixels, windows]: [usize; 2]) -> [Case; 2] {
+    // The reference looks for the winners again; the others have written them down.
+    let (kept, looked_for) = match way {
+        "reference" => (0, pixels),
+        _ => (windows, 0),
+    };
+    // Three comparisons a window; backward it adds one number.
+    let comparisons = 3 * windows;
+    let searched = if looked_for > 0 { comparisons } else { 0 };
+    [
+        ("forward", comparisons, pixels + windows + kept),
+        ("backward", searched + windows, looked_for + kept + windows + pixels),
+    ]
+    .map(|(pass, flops, elements)| Case {
         memory_bound: true,
-        // Three comparisons a window; the backward pass adds one number.
-        ..case("max_pool2d", way, shape, 3 * windows, pixels + windows)
-    }
+        ..case("max_pool2d", way, &format!("{pass} 2x2 on 10x24x24"), flops, elements)
+    })
 }
 
 fn max_pool2d(bench: &mut Bench) {
@@ -73,18 +84,18 @@ fn max_pool2d(bench: &mut Bench) {
         max_pool2d::im2col::backward(&pool, winners, d_y, &mut d_x);
         check("max_pool2d backward", &d_x, &expected);
     }
-    let [forward, backward] = POOLING;
-    let memory_bound = |way, shape| pooling_case(way, shape, sizes);
-    bench.time(memory_bound("reference", forward), |turn| {
+    let [forward, backward] = pooling_cases("reference", sizes);
+    bench.time(forward, |turn| {
         max_pool2d::reference::forward(&pool, &x[turn], &mut y);
     });
-    bench.time(memory_bound("im2col", forward), |turn| {
-        max_pool2d::im2col::forward(&pool, &x[turn], &mut y, &mut winners[turn]);
-    });
-    bench.time(memory_bound("reference", backward), |turn| {
+    bench.time(backward, |turn| {
         max_pool2d::reference::backward(&pool, &x[turn], &d_y[turn], &mut d_x);
     });
-    bench.time(memory_bound("im2col", backward), |turn| {
+    let [forward, backward] = pooling_cases("im2col", sizes);
+    bench.time(forward, |turn| {
+        max_pool2d::im2col::forward(&pool, &x[turn], &mut y, &mut winners[turn]);
+    });
+    bench.time(backward, |turn| {
         max_pool2d::im2col::backward(&pool, &winners[turn], &d_y[turn], &mut d_x);
     });
 }
@@ -97,7 +108,7 @@ fn relu_case(way: &str, shape: String, tensors: usize, count: usize) -> Case {
 }
 
 fn relu(bench: &mut Bench) {
-    // One image, which the first cache holds, and a batch that no cache holds.
+    // One image, which the first cache holds, and a batch that only a server's last cache holds.
     for (images, name) in [(1, "10x24x24"), (4096, "4096x10x24x24")] {
         let count = images * 10 * 24 * 24;
         let sets = if images == 1 { SETS } else { 1 };
@@ -106,12 +117,14 @@ fn relu(bench: &mut Bench) {
         relu::reference::forward(&x[0], &mut y);
         let zero = y.iter().zip(&x[0]).all(|(&y, &x)| y == x.max(0.0));
         assert!(zero, "relu forward");
+        // `y` stands for `d_y` too, for any numbers will do.
+        let mut d_x = vec![1.0; count];
+        relu::reference::backward(&x[0], &y, &mut d_x);
+        assert!(d_x == y, "relu backward: where x is negative y is 0");
         let memory_bound = |shape, tensors| relu_case("reference", shape, tensors, count);
         bench.time(memory_bound(format!("forward {name}"), 2), |turn| {
             relu::reference::forward(&x[turn % sets], black_box(&mut y));
         });
-        // `y` stands for `d_y` too, for any numbers will do.
-        let mut d_x = vec![1.0; count];
         bench.time(memory_bound(format!("backward {name}"), 3), |turn| {
             relu::reference::backward(&x[turn % sets], &y, black_box(&mut d_x));
         });
@@ -207,6 +220,7 @@ impl OnLanes for InLanes<'_> {
         max_pool2d_in_lanes(t, self.0);
         relu_in_lanes(t, self.0);
         linear_in_lanes(t, self.0);
+        cross_entropy_in_lanes(t, self.0);
     }
 }
 
@@ -237,9 +251,9 @@ fn max_pool2d_in_lanes<T: Lanes>(t: T, bench: &mut Bench) {
             &expected,
         );
     }
-    let [forward, backward] = POOLING.map(|shape| Case {
+    let [forward, backward] = pooling_cases("lanes", sizes).map(|case| Case {
         times: T::WIDTH,
-        ..pooling_case("lanes", shape, sizes)
+        ..case
     });
     bench.time(forward, |turn| {
         max_pool2d::lanes::forward(t, &pool, &x_groups[turn], &mut y, &mut winners[turn]);
@@ -258,6 +272,9 @@ fn relu_in_lanes<T: Lanes>(t: T, bench: &mut Bench) {
     let mut expected = vec![0.0; COUNT];
     relu::reference::forward(&exact(&x[0]), &mut expected);
     check("relu forward in lanes", &first_image(t, &y), &expected);
+    let mut d_x = t.zeros(COUNT);
+    relu::lanes::backward(t, &groups[0], &y, &mut d_x);
+    check("relu backward in lanes", &first_image(t, &d_x), &expected);
     let [forward, backward] = [("forward", 2), ("backward", 3)].map(|(pass, tensors)| Case {
         times: T::WIDTH,
         ..relu_case("lanes", format!("{pass} 10x24x24"), tensors, COUNT)
@@ -265,7 +282,6 @@ fn relu_in_lanes<T: Lanes>(t: T, bench: &mut Bench) {
     bench.time(forward, |turn| {
         relu::lanes::forward(t, &groups[turn], black_box(&mut y));
     });
-    let mut d_x = t.zeros(COUNT);
     bench.time(backward, |turn| {
         relu::lanes::backward(t, &groups[turn], &y, black_box(&mut d_x));
     });
@@ -281,32 +297,37 @@ fn linear_in_lanes<T: Lanes>(t: T, bench: &mut Bench) {
     let (mut y, mut d_x) = (t.zeros(outputs), t.zeros(inputs));
     let (mut d_weight, mut d_bias) = (vec![0.0; inputs * outputs], vec![0.0; outputs]);
     let mut scratch = t.zeros(linear::lanes::scratch_len(&linear, T::WIDTH));
-    let mut backward = |turn: usize, d_weight: &mut [f32], d_bias: &mut [f32]| {
-        let (x, d_y) = (&x_groups[turn], &d_y_groups[turn]);
-        let (d_x, scratch) = (Some(&mut d_x[..]), &mut scratch);
-        linear::lanes::backward(t, &linear, x, &weight, d_y, d_x, scratch, d_weight, d_bias);
-    };
+    let mut backward =
+        |turn: usize, d_x: &mut [T::Vector], d_weight: &mut [f32], d_bias: &mut [f32]| {
+            let (x, d_y) = (&x_groups[turn], &d_y_groups[turn]);
+            let (d_x, scratch) = (Some(d_x), &mut scratch);
+            linear::lanes::backward(t, &linear, x, &weight, d_y, d_x, scratch, d_weight, d_bias);
+        };
 
     linear::lanes::forward(t, &linear, &x_groups[0], &weight, &bias, &mut y);
-    backward(0, &mut d_weight, &mut d_bias);
-    let mut expected = [outputs, inputs * outputs, outputs].map(|count| vec![0.0; count]);
-    let [expected_y, expected_d_weight, expected_d_bias] = &mut expected;
+    backward(0, &mut d_x, &mut d_weight, &mut d_bias);
+    let mut expected = [outputs, inputs, inputs * outputs, outputs].map(|count| vec![0.0; count]);
+    let [expected_y, expected_d_x, expected_d_weight, expected_d_bias] = &mut expected;
     let (weight_64, bias_64) = (exact(&weight), exact(&bias));
     linear::reference::forward(&linear, &exact(&x[0]), &weight_64, &bias_64, expected_y);
     for lane in 0..T::WIDTH {
         let (x, d_y) = (exact(&x[lane % SETS]), exact(&d_y[lane % SETS]));
-        let (d_x, d_weight) = (&mut vec![0.0; inputs], &mut *expected_d_weight);
+        let (mut d_x, d_weight) = (vec![0.0; inputs], &mut *expected_d_weight);
         linear::reference::backward(
             &linear,
             &x,
             &weight_64,
             &d_y,
-            d_x,
+            &mut d_x,
             d_weight,
             expected_d_bias,
         );
+        if lane == 0 {
+            *expected_d_x = d_x;
+        }
     }
-    let found = [first_image(t, &y), d_weight.clone(), d_bias.clone()];
+    let [y_found, d_x_found] = [&y, &d_x].map(|vectors| first_image(t, vectors));
+    let found = [y_found, d_x_found, d_weight.clone(), d_bias.clone()];
     for (found, expected) in found.iter().zip(&expected) {
         check("linear in lanes", found, expected);
     }
@@ -324,25 +345,54 @@ fn linear_in_lanes<T: Lanes>(t: T, bench: &mut Bench) {
         linear::lanes::forward(t, &linear, &x_groups[turn], &weight, &bias, &mut y);
     });
     bench.time(case_backward, |turn| {
-        backward(turn, &mut d_weight, &mut d_bias)
+        backward(turn, &mut d_x, &mut d_weight, &mut d_bias)
     });
 }
 
+const CLASSES: usize = 10;
+
+const CROSS_ENTROPY: &str = "forward and backward 10";
+
+fn cross_entropy_case(way: &str, shape: &str) -> Case {
+    case("cross_entropy", way, shape, 0, 0)
+}
+
 fn cross_entropy(bench: &mut Bench) {
-    const CLASSES: usize = 10;
     let z = random_sets(1, CLASSES);
     let mut d_z = vec![0.0; CLASSES];
     for (label, z) in z.iter().enumerate() {
         cross_entropy::reference::backward(z, label, 0.0, 1, &mut d_z);
         let mut expected = vec![0.0; CLASSES];
         cross_entropy::reference::backward(&exact(z), label, 0.0, 1, &mut expected);
-        check("cross_entropy", &d_z, &expected);
+        check("cross_entropy backward", &d_z, &expected);
+        let loss = cross_entropy::reference::forward(z, label, 0.0);
+        let expected = cross_entropy::reference::forward(&exact(z), label, 0.0);
+        check("cross_entropy forward", &[loss], &[expected]);
     }
-    let case = |shape| case("cross_entropy", "reference", shape, 0, 0);
-    bench.time(case("forward 10"), |turn| {
+    bench.time(cross_entropy_case("reference", CROSS_ENTROPY), |turn| {
         black_box(cross_entropy::reference::forward(&z[turn], turn, 0.0));
-    });
-    bench.time(case("backward 10"), |turn| {
         cross_entropy::reference::backward(&z[turn], turn, 0.0, 1, black_box(&mut d_z));
     });
+}
+
+fn cross_entropy_in_lanes<T: Lanes>(t: T, bench: &mut Bench) {
+    let z = random_sets(1, CLASSES);
+    let groups = [0, 1, 2, 3].map(|turn| group(t, &z, turn));
+    let labels: Vec<usize> = (0..T::WIDTH).map(|lane| lane % CLASSES).collect();
+    let (mut d_z, mut answers) = (t.zeros(CLASSES), Answers::default());
+    let mut run = |turn: usize, d_z: &mut [T::Vector], answers: &mut Answers| {
+        let z: &[T::Vector] = &groups[turn];
+        cross_entropy::lanes::forward_backward(t, z, &labels, 0.0, T::WIDTH, d_z, answers);
+    };
+    run(0, &mut d_z, &mut answers);
+    let (z, mut expected) = (exact(&z[0]), vec![0.0; CLASSES]);
+    let loss = cross_entropy::reference::forward(&z, 0, 0.0);
+    cross_entropy::reference::backward(&z, 0, 0.0, T::WIDTH, &mut expected);
+    check("cross_entropy forward in lanes", &answers.losses[..1], &[loss]);
+    check("cross_entropy backward in lanes", &first_image(t, &d_z), &expected);
+    let case = Case {
+        times: T::WIDTH,
+        ..cross_entropy_case("lanes", CROSS_ENTROPY)
+    };
+    bench.time(case, |turn| run(turn, &mut d_z, &mut answers));
 }

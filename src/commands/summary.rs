@@ -99,7 +99,7 @@ fn json(network: &Network, memory: &Memory) -> Result<Value, Failure> {
                 "output": layer.output.sizes(),
                 "parameters": layer.weight.len() + layer.bias.len(),
                 "forward_flops": layer.forward_flops(),
-                "backward_flops": layer.backward_flops(index == 0),
+                "backward_flops": layer.backward_flops(network.trains_before(index)),
             })
         })
         .collect();
@@ -161,7 +161,7 @@ fn print_layers(network: &Network) -> Result<(), Failure> {
             layer.output.to_string(),
             grouped((layer.weight.len() + layer.bias.len()) as u64),
             grouped(layer.forward_flops()),
-            grouped(layer.backward_flops(index == 0)),
+            grouped(layer.backward_flops(network.trains_before(index))),
         ))?;
     }
     let (forward, training) = (network.forward_flops(), network.training_flops());
@@ -190,7 +190,8 @@ fn print_layers(network: &Network) -> Result<(), Failure> {
         grouped(4 * network.parameter_count() as u64)
     ))?;
     line(format_args!(
-        "Multiplications and additions are counted; the first layer needs no gradient by its input."
+        "Multiplications and additions are counted; the first layer with parameters needs no gradient \
+         by its input."
     ))?;
     Ok(())
 }

@@ -16,7 +16,7 @@ use rayon::prelude::*;
 
 use super::{
     Backward, Engine, EngineError, Metrics, Watch, check_batch, check_images, check_normalisation,
-    check_state, check_tensors, outputs, train_in_batches,
+    check_state, check_tensors, outputs, slices, train_in_batches,
 };
 use crate::data::{Batch, Dataset, Images, Normalisation};
 use crate::layers::dropout::{self, Draws};
@@ -29,17 +29,9 @@ use crate::tensor::Tensor;
 /// few enough that all they need stays in a core's cache.
 const TOGETHER: usize = 4;
 
-/// The most slices of a batch, each of which has a gradient of its own.
-const MAX_SLICES: usize = 32;
-
-/// How many examples are in each slice of a batch of at least one, the last perhaps fewer.
-fn slice_length(batch: usize) -> usize {
-    batch.div_ceil(MAX_SLICES).next_multiple_of(4)
-}
-
-/// How many slices a batch of so many examples has.
-pub(super) fn slices(batch: usize) -> usize {
-    batch.div_ceil(slice_length(batch.max(1)))
+/// The most slices that a batch of up to so many examples has, each with a gradient of its own.
+pub(super) fn most_slices(batch: usize) -> usize {
+    slices::at_most(batch, TOGETHER)
 }
 
 /// How many bytes a [`Workspace`] of `network` has.
@@ -182,7 +174,8 @@ impl Model {
     }
 
     /// From the last gradient of `n` images, which is filled, to the first; `d_parameters` is
-    /// added to. The first layer's `d_x` is computed only if it is `wanted`.
+    /// added to. The gradients by activations that only the input's needs are computed only if that
+    /// is `wanted`.
     fn backward(
         &self,
         work: &mut Workspace,
@@ -195,7 +188,10 @@ impl Model {
             let x = first(&mut work.activations[index], n);
             let (before, behind) = work.d_activations.split_at_mut(index + 1);
             let (d_x, d_y) = (first(&mut before[index], n), first(&mut behind[0], n));
-            let wanted = wanted || index > 0;
+            let wanted = wanted || self.network.trains_before(index);
+            if !wanted && !layer.has_parameters() {
+                return;
+            }
             let weight = &self.state.parameters[layer.weight.clone()];
             let (d_weight, d_bias) = layer.split_mut(d_parameters);
             match &layer.operation {
@@ -310,15 +306,16 @@ impl Im2col {
     /// The gradient of the batch's mean loss, into the first slice.
     fn batch_gradients(&mut self, batch: &Batch, rule: &StepRule) -> Result<Metrics, EngineError> {
         check_batch(&self.model.network, batch)?;
-        let length = slice_length(batch.len());
-        let count = batch.len().div_ceil(length);
+        let length = slices::length(batch.len(), TOGETHER);
+        let count = slices::count(batch.len(), TOGETHER);
         let (model, workspaces) = (&self.model, &self.workspaces);
-        if self.slices.len() < count {
+        let most = most_slices(batch.len());
+        if self.slices.len() < most {
             let slice = Slice {
                 d_parameters: vec![0.0; model.state.parameters.len()],
                 metrics: Metrics::default(),
             };
-            self.slices.resize(count, slice);
+            self.slices.resize(most, slice);
         }
         let slices = &mut self.slices[..count];
         self.pool.install(|| {

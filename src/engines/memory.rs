@@ -45,7 +45,7 @@ pub fn memory(
         EngineKind::Cuda(_) => (0, 0),
         EngineKind::Im2col => (
             threads.saturating_mul(im2col::workspace_bytes(network)),
-            im2col::slices(load.batch),
+            im2col::most_slices(load.batch),
         ),
         EngineKind::Auto | EngineKind::Cpu | EngineKind::Lanes => {
             let settings = lanes::Settings::from_environment()?;

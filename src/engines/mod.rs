@@ -9,6 +9,7 @@ pub mod im2col;
 pub mod lanes;
 pub mod memory;
 pub mod reference;
+mod slices;
 
 use std::fmt;
 use std::ops::ControlFlow;
@@ -99,9 +100,9 @@ pub enum EngineError {
     /// A thread panicked: a fault of the engine's.
     #[error("a thread of the engine failed: {0}. This is a fault of longhand's: please report it")]
     Panicked(String),
-    /// `LONGHAND_LANES` names no instructions, or none that this processor has.
+    /// No instructions have this name, or this processor has not those.
     #[error(
-        "LONGHAND_LANES is {name:?}: it must be one of those that this processor has: {}",
+        "this processor has no instructions {name:?}; LONGHAND_LANES, if it is set, must name some that it has: {}",
         lanes::available()
     )]
     Path {
@@ -260,7 +261,8 @@ pub trait Engine<T: Element = f32>: Send {
         train_in_batches(self, data, order, rule, watch)
     }
 
-    /// Loss and accuracy over `data`, which stays unseen by the parameters.
+    /// Loss and accuracy over `data`, which stays unseen by the parameters. Nothing is dropped and no
+    /// label smoothed, as they are in training.
     ///
     /// # Errors
     /// If the data do not suit the network.
@@ -287,6 +289,9 @@ fn train_in_batches<T: Element, E: Engine<T> + ?Sized>(
     rule: &StepRule,
     watch: &mut Watch,
 ) -> Result<Metrics, EngineError> {
+    if rule.batch_size == 0 {
+        return Err(EngineError::EmptyBatch);
+    }
     let mut totals = RunningTotals::new(order.len());
     for batch in batches(data, order, rule.batch_size) {
         let metrics = engine.train_batch(&batch, rule)?;
@@ -417,7 +422,7 @@ impl fmt::Display for EngineKind {
 
 /// Makes an engine for `network`, with all parameters 0 until [`Engine::load`].
 ///
-/// `threads` is how many to use, `None` for as many as the machine has.
+/// `threads` is how many to use, `None` or 0 for as many as the machine has.
 ///
 /// # Errors
 /// If the normalisation is for other channels than the network's, threads cannot be started, or

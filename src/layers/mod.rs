@@ -6,7 +6,7 @@
 //! - `im2col.rs`, where the engine of matrix products has a way of its own;
 //! - `lanes.rs`, several images at once in the lanes of a register
 //!   ([`crate::hardware::lanes`]), and for convolution `winograd`, the same with fewer
-//!   multiplications. `conv2d_relu_max_pool2d` is the three fused, which only `lanes` has;
+//!   multiplications. `conv2d_relu_max_pool2d` is the three fused;
 //! - `one_image.rs`, for one image alone, with its own numbers in the lanes.
 //!
 //! A GPU's kernel stands in `kernels/`, a file of the folder's name.

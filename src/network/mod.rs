@@ -122,6 +122,11 @@ impl Layer {
         flat[self.weight.start..self.bias.end].split_at_mut(self.weight.len())
     }
 
+    /// Whether it has something to train.
+    pub fn has_parameters(&self) -> bool {
+        !self.weight.is_empty()
+    }
+
     /// Floating-point operations of the products in one example's forward pass.
     pub fn forward_flops(&self) -> u64 {
         match &self.operation {
@@ -135,9 +140,9 @@ impl Layer {
     }
 
     /// Floating-point operations of the products in one example's backward pass: one product for
-    /// the weight and, unless it is the network's `first` layer, one for the input.
-    pub fn backward_flops(&self, first: bool) -> u64 {
-        self.forward_flops() * if first { 1 } else { 2 }
+    /// the weight and, if that is wanted, one for the input.
+    pub fn backward_flops(&self, d_x_wanted: bool) -> u64 {
+        self.forward_flops() * if d_x_wanted { 2 } else { 1 }
     }
 }
 
@@ -204,7 +209,7 @@ impl Network {
             })?;
             activations += output.elements() + columns(&operation);
             if activations > MAX_ELEMENTS {
-                let what = "activations";
+                let what = "activations and columns";
                 return Err(NetworkError::TooLarge { number, what });
             }
             let mut places = [offset..offset, offset..offset];
@@ -318,8 +323,16 @@ impl Network {
     pub fn training_flops(&self) -> u64 {
         let layers = self.layers.iter().enumerate();
         layers
-            .map(|(index, layer)| layer.forward_flops() + layer.backward_flops(index == 0))
+            .map(|(index, layer)| {
+                layer.forward_flops() + layer.backward_flops(self.trains_before(index))
+            })
             .sum()
+    }
+
+    /// Whether a layer before the one at `index` has parameters: else training needs no gradient by
+    /// this one's input.
+    pub fn trains_before(&self, index: usize) -> bool {
+        self.parameters.first().is_some_and(|first| first.layer < index)
     }
 }
 

@@ -11,7 +11,7 @@
 //! | `max_pool2d K [stride=S] [padding=P]` | kernel K; stride K, padding 0 |
 //! | `flatten` | |
 //! | `linear O` | O output features |
-//! | `dropout P` | P, the share of elements that training drops, at least 0 and below 1 |
+//! | `dropout SHARE` | the share of elements that training drops, PyTorch's `p`: at least 0 and below 1 |
 //!
 //! K, S and P are one number, or height x width: `5`, `5x3`.
 
@@ -162,7 +162,7 @@ fn read_layer(text: &str) -> Result<LayerText, TextFault> {
         ["dropout", p] => Ok(LayerText::Dropout {
             p: p.parse().map_err(|_| TextFault::Share(p.to_owned()))?,
         }),
-        ["dropout", ..] => Err(TextFault::Usage("dropout P")),
+        ["dropout", ..] => Err(TextFault::Usage("dropout SHARE")),
         ["conv2d", out_channels, kernel, ref options @ ..] => {
             let kernel = pair(kernel)?;
             Ok(LayerText::Conv2d {

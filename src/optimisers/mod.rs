@@ -202,7 +202,7 @@ pub struct StepRule {
     pub steps: Steps,
     /// The largest norm that a gradient may have, if there is a limit.
     pub clip_norm: Option<f64>,
-    /// The share of the target that goes to all classes alike, from 0 to 1.
+    /// The share of the target that goes to all classes alike, at least 0 and below 1.
     pub label_smoothing: f64,
     /// The share of the parameters' running average that each step keeps, if they are averaged.
     pub average: Option<f64>,

@@ -101,7 +101,7 @@ const DIV_FACTOR: f64 = 25.0;
 const FINAL_DIV_FACTOR: f64 = 1e4;
 
 impl Schedule {
-    /// Checks the settings, by PyTorch's rules.
+    /// Checks the settings.
     ///
     /// # Errors
     /// Naming the setting.

@@ -11,9 +11,10 @@ pub struct EpochRecord {
     pub epoch: u32,
     /// How long training took, what came after it excluded.
     pub seconds: f64,
-    /// Running totals over the epoch: each batch judged by the weights that it then changed.
+    /// Running totals over the epoch: each batch judged by the weights that it then changed, with the
+    /// recipe's label smoothing and dropout.
     pub train: Metrics,
-    /// The test set, judged by the weights at the end.
+    /// The test set, judged by the weights at the end, with neither: its loss can be far smaller.
     pub test: Metrics,
     /// The held-out part of the training set, where there is one, judged likewise.
     pub validation: Option<Metrics>,

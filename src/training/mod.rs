@@ -65,8 +65,8 @@ pub enum Start {
     Drawn,
     /// Weights from elsewhere.
     Weights(Vec<f32>),
-    /// The end of an epoch of the same recipe on the same data: what follows has the same bits as
-    /// if training had never been stopped.
+    /// The end of an epoch of the same recipe on the same data: with the same engine, what follows has
+    /// the same bits as if training had never been stopped.
     After {
         /// The epochs that were done, from the first on.
         history: Vec<EpochRecord>,

@@ -1,5 +1,5 @@
 //! A recipe: all that one chooses of a run, but for the network and the data. The same recipe,
-//! network, data and engine give the same weights, bit for bit.
+//! network, data and engine on the same instructions give the same weights, bit for bit.
 
 use serde::{Deserialize, Serialize};
 

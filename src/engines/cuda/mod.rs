@@ -322,6 +322,9 @@ impl<G: Gpu> Engine for Cuda<G> {
     ) -> Result<Metrics, EngineError> {
         check_images(&self.network, data.images().shape())?;
         self.network.check_classes(data.classes())?;
+        if rule.batch_size == 0 {
+            return Err(EngineError::EmptyBatch);
+        }
         self.make_room(rule.batch_size.min(order.len()))?;
         self.begin(rule, (0..order.len()).step_by(rule.batch_size))?;
         let there = matches!(&self.images, Some((images, _)) if images == data.images());

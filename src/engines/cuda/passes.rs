@@ -176,7 +176,7 @@ impl<G: Gpu> Cuda<G> {
     }
 
     /// From the last gradient of `n` images, which is filled, to the first, or where the input's is
-    /// not wanted to the first layer's parameters. The parameters' gradients are written.
+    /// not wanted to the first parameters. The parameters' gradients are written.
     pub(super) fn backward(&self, n: usize, seed: u64, input: bool) -> Result<(), EngineError> {
         self.stages_backward(&self.stages, n, seed, input)
     }
@@ -189,7 +189,7 @@ impl<G: Gpu> Cuda<G> {
         input: bool,
     ) -> Result<(), EngineError> {
         for stage in stages.iter().rev() {
-            let input = input || stage.layer > 0;
+            let input = input || self.network.trains_before(stage.layer);
             match &stage.kind {
                 Kind::Alone => self.layer_backward(stage.layer, n, seed, input)?,
                 Kind::Fused(fused) => self.fused_backward(stage.layer, fused, n, input)?,

@@ -27,7 +27,7 @@ use ndarray::Array2;
 
 use super::{
     Backward, Engine, EngineError, Metrics, RunningTotals, Watch, check_batch, check_images,
-    check_normalisation, check_state, check_tensors, outputs,
+    check_normalisation, check_state, check_tensors, outputs, slices,
 };
 use crate::data::{Batch, Dataset, Images, Normalisation, batches};
 use crate::hardware::lanes::{self, Path, Portable};
@@ -44,27 +44,13 @@ use plan::Stage;
 use steps::{Batches, Slice, Steps};
 use workspace::Workspace;
 
-/// The most slices of a batch, each of which has a gradient of its own.
-const MAX_SLICES: usize = 32;
-
-/// How many examples are in each slice of a batch of at least one, the last perhaps fewer: whole groups
-/// of `width` lanes. A slice is the work of one thread, so there are as many as there may be.
-fn slice_length(batch: usize, width: usize) -> usize {
-    batch.div_ceil(MAX_SLICES).next_multiple_of(width)
-}
-
 /// How many vectors of the parameters' form training takes beside the state: gradients of slices and
 /// their sum, and each thread's copy of the parameters.
 pub(super) fn vectors(batch: usize, threads: usize, settings: Settings) -> usize {
-    match slices(batch, settings.path.width()) {
+    match slices::at_most(batch, settings.path.width()) {
         0 => 0,
         slices => slices + 1 + threads.min(slices),
     }
-}
-
-/// How many slices a batch of so many examples has, in groups of `width` lanes.
-fn slices(batch: usize, width: usize) -> usize {
-    batch.div_ceil(slice_length(batch.max(1), width))
 }
 
 /// How many bytes the buffers of one thread are.
@@ -195,7 +181,7 @@ pub struct Lanes<T: lanes::Lanes> {
     state: TrainingState,
     /// The parameters, one a worker, once there is training: (P) each.
     copies: Vec<Mutex<Vec<f32>>>,
-    /// Of the largest batch so far.
+    /// As many as any batch so far may have had.
     slices: Vec<RwLock<Slice>>,
     /// The gradient of the last batch: (P), once there is training.
     sum: Vec<f32>,
@@ -228,6 +214,7 @@ impl<T: lanes::Lanes> Lanes<T> {
     ) -> Result<Self, EngineError> {
         check_normalisation(&network, &normalisation)?;
         let threads = threads
+            .filter(|&threads| threads > 0)
             .or_else(|| std::thread::available_parallelism().ok().map(usize::from))
             .unwrap_or(1);
         let workers = Workers::new(threads).map_err(|error| EngineError::Threads {
@@ -256,7 +243,7 @@ impl<T: lanes::Lanes> Lanes<T> {
     }
 
     /// Does a step for every batch, or only computes its gradient, which `sum` then has, and calls
-    /// `each` after each: see `Steps::run`.
+    /// `each` after each: see `Steps::run`. No batch has more than `largest` examples.
     fn each_step<'b>(
         &mut self,
         largest: usize,
@@ -267,7 +254,7 @@ impl<T: lanes::Lanes> Lanes<T> {
     ) -> Result<(), EngineError> {
         self.one_image = None;
         let parameters = self.network.parameter_count();
-        let slices = slices(largest, T::WIDTH);
+        let slices = slices::at_most(largest, T::WIDTH);
         while self.slices.len() < slices {
             self.slices.push(RwLock::new(Slice::new(parameters)));
         }

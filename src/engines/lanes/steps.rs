@@ -1,4 +1,4 @@
-//! The steps of an epoch on all threads, which meet twice in each.
+//! The steps of an epoch on all threads, which meet twice in each, or four times.
 //!
 //! 1. Every thread takes slices of the batch, and adds up a gradient for each, with a copy of the
 //!    parameters that is its own.
@@ -6,8 +6,8 @@
 //!    part, in their order, and updates it (`part.rs`). Whoever has which part, the sums are the same.
 //! 3. They meet, the first thread having reported, and each copies all parts.
 //!
-//! Where the gradient's norm is clipped, they also meet between the sum and the update, for the norm
-//! is that of all parts.
+//! Where the gradient's norm is clipped, they also meet twice between the sum and the update, for the
+//! norm is that of all parts: when all have their sums, and when all have read them.
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -16,9 +16,9 @@ use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use super::part::{self, Part, Step};
 use super::plan::Stage;
 use super::workspace::Workspace;
-use super::{MAX_SLICES, locked, slice_length, slices};
+use super::locked;
 use crate::data::Batch;
-use crate::engines::Metrics;
+use crate::engines::{Metrics, slices};
 use crate::hardware::lanes;
 use crate::hardware::workers::{Abandoned, Panicked, Worker, Workers};
 use crate::layers::dropout::Draws;
@@ -54,7 +54,7 @@ pub(super) struct Steps<'a, T: lanes::Lanes> {
     pub(super) workspaces: &'a [Mutex<Workspace<T>>],
     /// The parameters, one a worker: (P) each.
     pub(super) copies: &'a [Mutex<Vec<f32>>],
-    /// As many as the largest batch has.
+    /// As many as any of the batches has, or more.
     pub(super) slices: &'a [RwLock<Slice>],
     pub(super) rule: &'a StepRule,
     /// Whether parameters are updated, or only gradients wanted.
@@ -89,7 +89,7 @@ impl<T: lanes::Lanes> Steps<'_, T> {
         each: impl FnMut(u64, Metrics) -> ControlFlow<()> + Send,
     ) -> Result<(), Panicked> {
         let active = self.slices.len().min(self.workers.count());
-        // Whole lines of the cache, so that no two threads write into the same one.
+        // Whole lines of the cache, so that two threads write into the same one at a boundary at most.
         let length = (sum.len().div_ceil(active.max(1)).next_multiple_of(16)).max(1);
         let done = AtomicU64::new(state.steps);
         let mut whole = state.whole();
@@ -180,8 +180,8 @@ impl<T: lanes::Lanes> Steps<'_, T> {
         next: &AtomicUsize,
     ) {
         let (network, stages) = (self.network, self.stages);
-        let length = slice_length(batch.len(), T::WIDTH);
-        let count = slices(batch.len(), T::WIDTH);
+        let length = slices::length(batch.len(), T::WIDTH);
+        let count = slices::count(batch.len(), T::WIDTH);
         let mut prepared = false;
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
@@ -216,9 +216,9 @@ impl<T: lanes::Lanes> Steps<'_, T> {
     /// Adds the gradients of the batch's slices up for a part, and does the step, if there is one.
     fn add_up(&self, t: T, batch: &Batch, part: Option<&RwLock<Part>>, step: Option<Step>) {
         let Some(part) = part else { return };
-        let count = slices(batch.len(), T::WIDTH);
+        let count = slices::count(batch.len(), T::WIDTH);
         // An array, since nothing is allocated in a step.
-        let guards: [_; MAX_SLICES] =
+        let guards: [_; slices::MOST] =
             std::array::from_fn(|index| (index < count).then(|| read(&self.slices[index])));
         let gradients = guards.each_ref().map(|guard| match guard {
             Some(slice) => &slice.d_parameters[..],
@@ -230,7 +230,7 @@ impl<T: lanes::Lanes> Steps<'_, T> {
     /// Loss and hits of a batch.
     fn metrics(&self, batch: &Batch) -> Metrics {
         let mut metrics = Metrics::default();
-        for slice in &self.slices[..slices(batch.len(), T::WIDTH)] {
+        for slice in &self.slices[..slices::count(batch.len(), T::WIDTH)] {
             metrics.add(read(slice).metrics);
         }
         metrics

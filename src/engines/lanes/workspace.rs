@@ -10,6 +10,7 @@ use crate::hardware::lanes::{Lanes, MAX_WIDTH};
 use crate::layers::conv2d::Conv2d;
 use crate::layers::conv2d::lanes::{Plain, PlainGradients};
 use crate::layers::conv2d_relu_max_pool2d::lanes::{Pooled, PooledGradients, Winner};
+use crate::layers::cross_entropy::lanes::Answers;
 use crate::layers::dropout::{self, Draws};
 use crate::layers::{conv2d, conv2d_relu_max_pool2d, cross_entropy, linear, max_pool2d, relu};
 use crate::network::{Layer, Network, Operation};
@@ -27,8 +28,6 @@ pub(super) struct Workspace<T: Lanes> {
     kept: Vec<Kept<T>>,
     /// For a while, whatever a stage needs.
     scratch: Vec<T::Vector>,
-    /// One image's outputs, and the loss's gradient by them.
-    logits: [Vec<f32>; 2],
 }
 
 /// What a stage keeps from its forward to its backward pass.
@@ -37,7 +36,7 @@ struct Kept<T: Lanes> {
     vectors: Vec<T::Vector>,
     /// The winners of a fused pooling.
     winners: Vec<Winner>,
-    /// The transformed weight: (64, C, O).
+    /// The transformed weight: (64, C, O), or along the rows (O, r, 8).
     transformed: Vec<f32>,
 }
 
@@ -100,11 +99,6 @@ impl Sizes {
         }
     }
 
-    /// The elements of an output.
-    fn outputs(&self) -> usize {
-        self.activations.last().copied().unwrap_or(0)
-    }
-
     /// All of them in bytes; in training, activations have gradients.
     pub(super) fn bytes(&self, width: usize, training: bool) -> u64 {
         let sum = |sizes: &mut dyn Iterator<Item = usize>| sizes.map(|size| size as u64).sum();
@@ -114,8 +108,7 @@ impl Sizes {
         let transformed: u64 = sum(&mut self.kept.iter().map(|kept| kept.transformed));
         let twice = if training { 2 } else { 1 };
         let vectors = twice * activations + kept + self.scratch as u64;
-        let numbers = transformed + 2 * self.outputs() as u64;
-        4 * (width as u64 * vectors + numbers) + size_of::<Winner>() as u64 * winners
+        4 * (width as u64 * vectors + transformed) + size_of::<Winner>() as u64 * winners
     }
 }
 
@@ -140,14 +133,12 @@ impl<T: Lanes> Workspace<T> {
             winners: vec![Winner::default(); kept.winners],
             transformed: vec![0.0; kept.transformed],
         });
-        let logits = vec![0.0; sizes.outputs()];
         Self {
             lanes,
             scales: reading::scales(normalisation),
             kept: kept.collect(),
             d_activations: Vec::new(),
             scratch: lanes.zeros(sizes.scratch),
-            logits: [logits.clone(), logits],
             activations: (sizes.activations.iter())
                 .map(|&count| lanes.zeros(count))
                 .collect(),
@@ -258,26 +249,36 @@ impl<T: Lanes> Workspace<T> {
         let (Some(z), Some(d_z)) = (self.activations.last(), self.d_activations.last_mut()) else {
             unreachable!("a network has an output");
         };
-        d_z.fill(self.lanes.zero());
-        let (z, d_z) = (self.lanes.numbers(z), self.lanes.numbers_mut(d_z)); // (K, n)
-        let [logits, d_logits] = &mut self.logits;
+        let mut labels = [0; MAX_WIDTH];
+        let labels = &mut labels[..group.len()];
+        for (label, example) in labels.iter_mut().zip(group) {
+            *label = batch.label(example);
+        }
+        let mut answers = Answers::default();
+        let examples = batch.len();
+        let t = self.lanes;
+        cross_entropy::lanes::forward_backward(
+            t,
+            z,
+            labels,
+            smoothing,
+            examples,
+            d_z,
+            &mut answers,
+        );
         let mut metrics = Metrics::default();
-        for (lane, example) in group.enumerate() {
-            for (k, logit) in logits.iter_mut().enumerate() {
-                *logit = z[k * T::WIDTH + lane];
-            }
-            let label = batch.label(example);
-            metrics.add(Metrics::of(logits, label, smoothing));
-            cross_entropy::reference::backward(logits, label, smoothing, batch.len(), d_logits);
-            for (k, &d_logit) in d_logits.iter().enumerate() {
-                d_z[k * T::WIDTH + lane] = d_logit;
-            }
+        for ((&label, loss), class) in labels.iter().zip(answers.losses).zip(answers.classes) {
+            metrics.add(Metrics {
+                loss_sum: f64::from(loss),
+                correct: usize::from(class as usize == label),
+                examples: 1,
+            });
         }
         metrics
     }
 
     /// From the last gradient, which is filled, to the first; `d_parameters` is added to. The
-    /// first stage's gradient by its input is computed only if it is `wanted`.
+    /// gradients by activations that only the input's needs are computed only if that is `wanted`.
     pub(super) fn backward(
         &mut self,
         network: &Network,
@@ -292,8 +293,12 @@ impl<T: Lanes> Workspace<T> {
             let (x, y) = (&self.activations[index], &self.activations[index + 1]);
             let (before, behind) = self.d_activations.split_at_mut(index + 1);
             let (d_x, d_y) = (&mut before[index][..], &mut behind[0][..]);
-            let d_x_wanted = (wanted || index > 0).then_some(&mut *d_x);
             let layer = &network.layers()[stage.layer];
+            let wanted = wanted || network.trains_before(stage.layer);
+            if !wanted && !layer.has_parameters() {
+                return;
+            }
+            let d_x_wanted = wanted.then_some(&mut *d_x);
             let weight = &parameters[layer.weight.clone()];
             let (d_weight, d_bias) = layer.split_mut(d_parameters);
             let scratch = &mut self.scratch[..];

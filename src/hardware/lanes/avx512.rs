@@ -35,7 +35,7 @@ fn first(count: usize) -> __mmask16 {
 // SAFETY: `__m512` is sixteen numbers of `f32`, aligned to all of them.
 unsafe impl Lanes for Avx512 {
     const WIDTH: usize = 16;
-    // 32 registers: 20 or 24 sums, 4 vectors, a weight.
+    // 32 registers: 20 sums, 4 vectors, a weight.
     const ROWS: usize = 5;
     type Vector = __m512;
     type Mask = __mmask16;

@@ -52,6 +52,9 @@ impl Conv2d {
     /// If a size is 0, the kernel does not fit, or a tensor would be too large.
     pub fn new(input: [usize; 3], out_channels: usize, window: Window) -> Result<Self, Misfit> {
         let [in_channels, height, width] = input;
+        if input.contains(&0) {
+            return Err(Misfit::Zero("every size of the input"));
+        }
         if out_channels == 0 {
             return Err(Misfit::Zero("the number of output channels"));
         }

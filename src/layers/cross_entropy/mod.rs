@@ -29,4 +29,5 @@
 //! the smoothing Szegedy, Vanhoucke, Ioffe, Shlens, Wojna, *Rethinking the Inception Architecture
 //! for Computer Vision*, CVPR 2016, section 7.
 
+pub mod lanes;
 pub mod reference;

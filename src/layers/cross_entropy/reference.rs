@@ -1,5 +1,4 @@
-//! Softmax and cross-entropy of one example. Ten exponentials an image: no engine of the CPU
-//! needs a faster way.
+//! Softmax and cross-entropy of one example.
 
 use crate::tensor::Element;
 

@@ -47,6 +47,9 @@ impl MaxPool2d {
     /// # Errors
     /// If a size is 0, the kernel does not fit, or the padding is more than half of it.
     pub fn new(input: [usize; 3], window: Window) -> Result<Self, Misfit> {
+        if input.contains(&0) {
+            return Err(Misfit::Zero("every size of the input"));
+        }
         let [channels, height, width] = input;
         let (kernel, padding) = (window.kernel, window.padding);
         if padding[0] > kernel[0] / 2 || padding[1] > kernel[1] / 2 {

@@ -149,9 +149,10 @@ impl Winograd {
         }
     }
 
+    /// Those of the products, tiles that only fill a block up among them.
     fn products_flops(&self) -> u64 {
-        let tiles = (self.tiles[0] * self.tiles[1]) as u64;
-        2 * PRODUCTS as u64 * tiles * (self.conv.in_channels * self.conv.out_channels) as u64
+        let tiles: usize = (0..self.blocks()).map(|block| self.filled(block)).sum();
+        2 * (PRODUCTS * tiles * self.conv.in_channels * self.conv.out_channels) as u64
     }
 
     /// Those of a transform of 8 columns and 8 rows of every input, each of `once`.

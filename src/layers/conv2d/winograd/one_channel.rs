@@ -70,10 +70,11 @@ pub(super) fn forward_flops(winograd: &Winograd) -> u64 {
 
 /// The same of the backward pass.
 pub(super) fn backward_flops(winograd: &Winograd, d_x_wanted: bool) -> u64 {
-    let d_weight = products_flops(winograd) + outputs_flops(winograd, 6 * winograd.side);
+    // For either gradient again: what one has is in registers.
+    let each = products_flops(winograd) + outputs_flops(winograd, 6 * winograd.side);
     match d_x_wanted {
-        true => d_weight + products_flops(winograd) + inputs_flops(winograd, 39),
-        false => d_weight,
+        true => 2 * each + inputs_flops(winograd, 39),
+        false => each,
     }
 }
 
