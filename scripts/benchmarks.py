@@ -182,7 +182,9 @@ def output_of(command):
     except OSError as error:
         raise SystemExit(f"error: {command[0]}: {error.strerror}")
     if result.returncode != 0:
-        raise SystemExit(f"error: {shlex.join(command)}\n{result.stderr.strip()}")
+        # Some tell their errors as output.
+        said = f"{result.stdout}{result.stderr}".strip()
+        raise SystemExit(f"error: {shlex.join(command)}\n{said}")
     return result.stdout
 
 
@@ -432,8 +434,9 @@ def environment(arguments):
         return arguments.python
     folder = ROOT / "target/benchmarks-venv"
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    if not python.exists():
-        output_of([sys.executable, "-m", "venv", folder])
+    # One that was made without pip is made again.
+    if not python.exists() or subprocess.run([python, "-c", "import pip"], capture_output=True).returncode:
+        output_of([sys.executable, "-m", "venv", "--clear", folder])
     print(f"PyTorch goes to {folder}", flush=True)
     pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     output_of([*pip, *PACKAGES])

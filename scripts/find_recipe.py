@@ -63,7 +63,9 @@ def validation(program, flags, seed):
     with tempfile.TemporaryDirectory() as folder:
         command = [program, "train", "--quiet", "--validation", "10000", "--seed", str(seed)]
         command += ["--out", f"{folder}/run", *words(flags)]
-        subprocess.run(command, check=True, capture_output=True)
+        # What it says of an error goes to the screen.
+        if subprocess.run(command, stdout=subprocess.DEVNULL).returncode:
+            raise SystemExit(1)
         run = json.loads(pathlib.Path(folder, "run", "run.json").read_text())
     return 100 * run["result"]["validation_accuracy"]
 

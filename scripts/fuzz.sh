@@ -6,7 +6,7 @@
 # It begins with the files of tests/damaged and what the tests read. Stops at the first input that
 # a reader panics at, takes a gigabyte for, or spends half a minute on; `fuzz/artifacts` then has it.
 #
-# Needs rustup, and `cargo install cargo-fuzz`.
+# Needs rustup with a nightly toolchain, `cargo install cargo-fuzz`, and unzip.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -28,9 +28,15 @@ seeds() {
     esac
 }
 
+for tool in rustup unzip; do
+    command -v "$tool" > /dev/null || { echo "$tool is missing" >&2; exit 2; }
+done
+
 for target in "${targets[@]}"; do
+    # On a line of its own, so that an unknown target ends the script.
+    files=$(seeds "$target")
     mkdir -p "fuzz/corpus/$target"
-    for seed in $(seeds "$target"); do
+    for seed in $files; do
         cp "$seed" "fuzz/corpus/$target/"
     done
     if [ "$target" = pickle ]; then

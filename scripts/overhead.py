@@ -19,8 +19,10 @@ import time
 def seconds(program, flags):
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        command = [program, "train", "--out", f"{folder}/run", *shlex.split(flags)]
-        subprocess.run(command, check=True, capture_output=True)
+        command = [program, "train", "--quiet", "--out", f"{folder}/run", *shlex.split(flags)]
+        # What it says of an error goes to the screen.
+        if subprocess.run(command, stdout=subprocess.DEVNULL).returncode:
+            raise SystemExit(1)
         return time.perf_counter() - start
 
 
@@ -34,10 +36,11 @@ def main():
 
     ratios = []
     for round in range(arguments.rounds):
-        programs = [arguments.before, arguments.after]
-        order = programs if round % 2 == 0 else programs[::-1]
-        times = {program: seconds(program, arguments.flags) for program in order}
-        before, after = (times[program] for program in programs)
+        programs = {"before": arguments.before, "after": arguments.after}
+        order = [*programs] if round % 2 == 0 else [*programs][::-1]
+        # By place, for both may be the same program, to see what the noise is.
+        times = {place: seconds(programs[place], arguments.flags) for place in order}
+        before, after = times["before"], times["after"]
         ratios.append(after / before)
         print(f"before {before:.2f} s  after {after:.2f} s  ratio {ratios[-1]:.3f}", flush=True)
     print(f"median ratio {statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})")

@@ -5,11 +5,11 @@ mod emulated;
 
 use std::ops::ControlFlow;
 
-use emulated::EmulatedGpu;
+use emulated::{EmulatedGpu, gpu};
 use longhand::data::{Dataset, Images, Normalisation, batches};
 use longhand::engines::cuda::Rung;
 use longhand::engines::{Cuda, Engine};
-use longhand::hardware::gpu::{Device, Gpu, peak};
+use longhand::hardware::gpu::{Gpu, peak};
 use longhand::network::{Description, Network};
 use longhand::optimisers::{Adam, Optimiser, StepRule, TrainingState};
 
@@ -89,7 +89,7 @@ fn images_stay_only_as_long_as_they_are_the_same() {
     if let Some(gpu) = EmulatedGpu::open() {
         learns_from_what_it_is_given(gpu, EmulatedGpu::open().unwrap());
     }
-    if let (Ok(one), Ok(other)) = (Device::open(0), Device::open(0)) {
+    if let Some((one, other)) = gpu().zip(gpu()) {
         learns_from_what_it_is_given(one, other);
     }
 }
@@ -117,7 +117,7 @@ fn the_same_seed_gives_the_same_bits() {
         if let Some(gpus) = EmulatedGpu::open().zip(EmulatedGpu::backwards()) {
             gives_the_same_bits(rung, gpus);
         }
-        if let (Ok(one), Ok(other)) = (Device::open(0), Device::open(0)) {
+        if let Some((one, other)) = gpu().zip(gpu()) {
             gives_the_same_bits(rung, (one, other));
         }
     }
@@ -130,13 +130,55 @@ fn gives_the_same_bits<G: Gpu>(rung: Rung, (one, other): (G, G)) {
     assert_eq!(one, other);
 }
 
+/// Where it is refused, an epoch goes on without, and nobody would notice but by its time.
+#[test]
+fn launches_are_recorded_and_replayed() {
+    if let Some(gpu) = EmulatedGpu::open() {
+        records(&gpu);
+    }
+    if let Some(gpu) = gpu() {
+        records(&gpu);
+    }
+}
+
+fn records(gpu: &impl Gpu) {
+    let bytes = |x: f32| [x; 64].map(f32::to_ne_bytes).concat();
+    let memory = |x| {
+        let memory = gpu.allocate(256).unwrap();
+        gpu.upload(&memory, 0, &bytes(x)).unwrap();
+        memory
+    };
+    let [a, b, c] = [0.0, 3.0, 4.0].map(memory);
+    let found = || {
+        let mut found = vec![0; 256];
+        gpu.download(&a, 0, &mut found).unwrap();
+        found
+    };
+    let graph = gpu.record(|| {
+        // SAFETY: all are of this size.
+        unsafe { peak::triad(gpu, 64, [&a, &b, &c]) }.map(drop)
+    });
+    let graph = graph.expect("it is recorded");
+    assert!(
+        found() == bytes(0.0),
+        "nothing is done while it is recorded"
+    );
+    // SAFETY: what was recorded is still there.
+    unsafe { gpu.replay(&graph) }.unwrap();
+    assert!(found() == bytes(11.0));
+    gpu.upload(&b, 0, &bytes(5.0)).unwrap();
+    // SAFETY: likewise.
+    unsafe { gpu.replay(&graph) }.unwrap();
+    assert!(found() == bytes(13.0), "it reads what is there now");
+}
+
 /// What the benches call a peak must have been computed.
 #[test]
 fn the_kernels_that_measure_a_gpu_do_what_they_say() {
     if let Some(gpu) = EmulatedGpu::open() {
         measures(&gpu);
     }
-    if let Ok(gpu) = Device::open(0) {
+    if let Some(gpu) = gpu() {
         measures(&gpu);
     }
 }

@@ -6,12 +6,11 @@ mod emulated;
 
 use std::ops::ControlFlow;
 
-use emulated::EmulatedGpu;
+use emulated::{EmulatedGpu, gpu};
 use longhand::data::{Batch, Dataset, Images, Normalisation, batches};
 use longhand::engines::check::{Case, against_reference};
 use longhand::engines::lanes::{self, Convolutions, Settings};
 use longhand::engines::{Cuda, Engine, EngineError, Im2col, Metrics, Reference, cuda};
-use longhand::hardware::gpu::Device;
 use longhand::hardware::lanes::Path;
 use longhand::layers::Shape;
 use longhand::network::initialisation::initial_parameters;
@@ -59,8 +58,8 @@ fn engines_with(network: &Network, convolutions: Convolutions) -> Vec<Box<dyn En
             engines.push(Box::new(cuda.unwrap()));
         }
         // Where there is a GPU, it is held to the same.
-        if let Ok(device) = Device::open(0) {
-            let cuda = Cuda::with(device, network.clone(), &normalisation, rung);
+        if let Some(gpu) = gpu() {
+            let cuda = Cuda::with(gpu, network.clone(), &normalisation, rung);
             engines.push(Box::new(cuda.unwrap()));
         }
     }
@@ -325,6 +324,10 @@ fn first_layers_learn_what_the_reference_learns() {
         "input 1x5x6, flatten, linear 7, relu, linear 4",
         "input 1x9x8, dropout 0.2, relu, max_pool2d 2 stride=1, conv2d 3 3, relu, flatten, linear 4",
         "input 2x6x5, max_pool2d 2, relu, flatten, dropout 0.3, linear 4",
+        // The largest layers at the end that fit into a block of a GPU, and larger ones.
+        "input 1x28x28, conv2d 10 5, relu, max_pool2d 2, flatten, dropout 0.5, linear 4",
+        "input 1x28x28, conv2d 15 5, relu, max_pool2d 2, flatten, dropout 0.5, linear 4",
+        "input 1x28x28, conv2d 16 5, relu, max_pool2d 2, flatten, dropout 0.5, linear 4",
     ] {
         let network = network(text);
         let data = examples(&network, 19, 4, 5);

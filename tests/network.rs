@@ -215,7 +215,12 @@ fn each_text_that_is_no_network_says_which_layer_and_why() {
     let cases: [(&str, usize, &str, TextFault); 40] = [
         ("dropout", 1, "dropout", usage("dropout SHARE")),
         ("relu, dropout half", 2, "dropout half", share("half")),
-        ("dropout 0.5 0.5", 1, "dropout 0.5 0.5", usage("dropout SHARE")),
+        (
+            "dropout 0.5 0.5",
+            1,
+            "dropout 0.5 0.5",
+            usage("dropout SHARE"),
+        ),
         ("relu, softmax 3", 2, "softmax 3", unknown("softmax")),
         ("Relu", 1, "Relu", unknown("Relu")),
         ("relu relu", 1, "relu relu", usage("relu")),
@@ -376,7 +381,7 @@ fn each_layer_that_does_not_fit_says_why() {
     let weight = Misfit::TooLarge("weight");
     let features = "flatten, ";
 
-    let cases: [(&str, String, Misfit); 34] = [
+    let cases: [(&str, String, Misfit); 35] = [
         ("", "dropout 1".into(), Misfit::Probability(1.0)),
         ("", "dropout -0.1".into(), Misfit::Probability(-0.1)),
         ("", "dropout inf".into(), Misfit::Probability(f64::INFINITY)),
@@ -393,6 +398,7 @@ fn each_layer_that_does_not_fit_says_why() {
             Misfit::Zero("the stride"),
         ),
         ("", "max_pool2d 0x2".into(), Misfit::Zero("the kernel")),
+        ("", "max_pool2d 4097 padding=2048".into(), Misfit::Pooled),
         (
             "",
             "max_pool2d 2 stride=0".into(),
@@ -523,9 +529,9 @@ fn a_stride_beyond_the_image_leaves_one_window() {
 fn the_columns_of_all_convolutions_together_are_limited() {
     let layers = ["conv2d 1 100 padding=50"; 80].join(", ");
     let error = build(&format!("input 1x28x28, {layers}")).unwrap_err();
-    // 100 x 100 taps at 29 x 29 places each.
+    // Images of 128 x 128, 228 x 228, and so on, with as many columns.
     let expected = NetworkError::TooLarge {
-        number: 16,
+        number: 12,
         what: "activations and columns",
     };
     assert_eq!(error, expected);

@@ -29,7 +29,7 @@ const RUNGS: [(&str, cuda::Rung); 3] = [
 ];
 
 pub fn bench(bench: &mut Bench) {
-    let gpu = match Device::open(0) {
+    let gpu = match Device::open_with_all(0) {
         Ok(gpu) => gpu,
         Err(error) => {
             println!("No GPU is timed. {error}");
@@ -47,7 +47,7 @@ pub fn bench(bench: &mut Bench) {
     for size in PRODUCTS {
         products(bench, &gpu, size).expect("the GPU runs kernels");
     }
-    epochs(bench);
+    epochs(bench, &gpu);
 }
 
 /// Multiplying and adding, and memory: the best of some runs.
@@ -133,7 +133,7 @@ fn products(bench: &mut Bench, gpu: &Device, size: usize) -> Result<(), GpuError
 }
 
 /// An epoch of the tutorial's network at two batch sizes, and of a wider convolution.
-fn epochs(bench: &mut Bench) {
+fn epochs(bench: &mut Bench, gpu: &Device) {
     let mnist = data::mnist().expect("MNIST is compiled in");
     let tutorial = Preset::ALL[0].description(mnist.train.classes());
     let wide: Description =
@@ -154,20 +154,19 @@ fn epochs(bench: &mut Bench) {
         let network = Network::new(description, Some(data.images().shape()));
         let network = network.expect("the network fits the images");
         for (way, rung) in RUNGS {
-            epoch(bench, &network, data, batch, way, rung);
+            let gpu = gpu.another().expect("the GPU has a stream");
+            epoch(bench, gpu, &network, data, (batch, rung, way));
         }
     }
 }
 
 fn epoch(
     bench: &mut Bench,
+    gpu: Device,
     network: &Network,
     data: &Dataset,
-    batch_size: usize,
-    way: &str,
-    rung: cuda::Rung,
+    (batch_size, rung, way): (usize, cuda::Rung, &str),
 ) {
-    let gpu = Device::open(0).expect("it was opened before");
     let [channels, ..] = network.input();
     let normalisation = Normalisation::none(channels);
     let engine = Cuda::with(gpu, network.clone(), &normalisation, rung);

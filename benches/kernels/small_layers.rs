@@ -60,11 +60,21 @@ fn pooling_cases(way: &str, [pixels, windows]: [usize; 2]) -> [Case; 2] {
     let searched = if looked_for > 0 { comparisons } else { 0 };
     [
         ("forward", comparisons, pixels + windows + kept),
-        ("backward", searched + windows, looked_for + kept + windows + pixels),
+        (
+            "backward",
+            searched + windows,
+            looked_for + kept + windows + pixels,
+        ),
     ]
     .map(|(pass, flops, elements)| Case {
         memory_bound: true,
-        ..case("max_pool2d", way, &format!("{pass} 2x2 on 10x24x24"), flops, elements)
+        ..case(
+            "max_pool2d",
+            way,
+            &format!("{pass} 2x2 on 10x24x24"),
+            flops,
+            elements,
+        )
     })
 }
 
@@ -380,7 +390,7 @@ fn cross_entropy_in_lanes<T: Lanes>(t: T, bench: &mut Bench) {
     let groups = [0, 1, 2, 3].map(|turn| group(t, &z, turn));
     let labels: Vec<usize> = (0..T::WIDTH).map(|lane| lane % CLASSES).collect();
     let (mut d_z, mut answers) = (t.zeros(CLASSES), Answers::default());
-    let mut run = |turn: usize, d_z: &mut [T::Vector], answers: &mut Answers| {
+    let run = |turn: usize, d_z: &mut [T::Vector], answers: &mut Answers| {
         let z: &[T::Vector] = &groups[turn];
         cross_entropy::lanes::forward_backward(t, z, &labels, 0.0, T::WIDTH, d_z, answers);
     };
@@ -388,8 +398,16 @@ fn cross_entropy_in_lanes<T: Lanes>(t: T, bench: &mut Bench) {
     let (z, mut expected) = (exact(&z[0]), vec![0.0; CLASSES]);
     let loss = cross_entropy::reference::forward(&z, 0, 0.0);
     cross_entropy::reference::backward(&z, 0, 0.0, T::WIDTH, &mut expected);
-    check("cross_entropy forward in lanes", &answers.losses[..1], &[loss]);
-    check("cross_entropy backward in lanes", &first_image(t, &d_z), &expected);
+    check(
+        "cross_entropy forward in lanes",
+        &answers.losses[..1],
+        &[loss],
+    );
+    check(
+        "cross_entropy backward in lanes",
+        &first_image(t, &d_z),
+        &expected,
+    );
     let case = Case {
         times: T::WIDTH,
         ..cross_entropy_case("lanes", CROSS_ENTROPY)

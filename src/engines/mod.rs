@@ -414,9 +414,13 @@ impl EngineKind {
     }
 }
 
+/// As [`EngineKind::named`] reads it.
 impl fmt::Display for EngineKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        match self {
+            Self::Cuda(ordinal @ 1..) => write!(f, "cuda:{ordinal}"),
+            _ => f.write_str(self.name()),
+        }
     }
 }
 

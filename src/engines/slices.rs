@@ -33,7 +33,10 @@ mod tests {
                 let (length, count) = (length(batch, group), count(batch, group));
                 assert!(length.is_multiple_of(group));
                 assert!(count * length >= batch, "{batch} by {group}");
-                assert!(batch == 0 || (count - 1) * length < batch, "{batch} by {group}");
+                assert!(
+                    batch == 0 || (count - 1) * length < batch,
+                    "{batch} by {group}"
+                );
                 assert!(count <= at_most(batch, group), "{batch} by {group}");
                 assert!(at_most(batch, group) <= at_most(batch + 1, group));
             }

@@ -1,6 +1,6 @@
 //! Threads that work in step: all begin together, and meet at a barrier as often as they like.
 //!
-//! To hand a task to a thread that sleeps takes tens of microseconds, a step of training a hundred.
+//! To hand a task to a thread that sleeps takes tens of microseconds, a step of training a few hundred.
 //! So the threads are woken once an epoch and then meet at a barrier ([`Worker::wait`]), which
 //! costs less than a microsecond while they all run. Who comes first spins for a moment, for the
 //! others are about to come, and then sleeps, for spinning is paid for by everybody else on the

@@ -98,6 +98,9 @@ pub enum Misfit {
         /// Height, width.
         kernel: [usize; 2],
     },
+    /// More places than an exact `f32` counts, by which some engines know a window's winner.
+    #[error("a pooling kernel has at most {MAX_POOLED} places")]
+    Pooled,
     /// No share of elements that can be dropped.
     #[error("p is {0}: it must be at least 0 and below 1")]
     Probability(f64),
@@ -111,6 +114,9 @@ pub enum Misfit {
     #[error("its {0} would have more than {MAX_ELEMENTS} elements")]
     TooLarge(&'static str),
 }
+
+/// The most places of a pooling's window: all whole numbers up to it are exact in `f32`.
+pub(crate) const MAX_POOLED: usize = 1 << 24;
 
 fn by([height, width]: &[usize; 2]) -> String {
     format!("{height}x{width}")

@@ -332,7 +332,9 @@ impl Network {
     /// Whether a layer before the one at `index` has parameters: else training needs no gradient by
     /// this one's input.
     pub fn trains_before(&self, index: usize) -> bool {
-        self.parameters.first().is_some_and(|first| first.layer < index)
+        self.parameters
+            .first()
+            .is_some_and(|first| first.layer < index)
     }
 }
 

@@ -3,9 +3,12 @@
 
 use std::alloc::{Layout, alloc, dealloc};
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::ffi::c_void;
+use std::sync::OnceLock;
 
-use longhand::hardware::gpu::{Argument, Gpu, GpuError, Grid};
+use longhand::hardware::gpu::kernels::{FILES, File};
+use longhand::hardware::gpu::{Argument, Device, Gpu, GpuError, Grid};
 
 #[derive(Default)]
 pub struct EmulatedGpu {
@@ -15,6 +18,49 @@ pub struct EmulatedGpu {
     backwards: bool,
     /// What was launched since recording began.
     recording: RefCell<Option<Vec<Launch>>>,
+}
+
+/// This machine's GPU on a stream of its own, if it has one that can be used; where `NEEDS_GPU` is set,
+/// it must. It is opened once for all tests of a program.
+#[allow(dead_code, reason = "not every test asks for it")]
+pub fn gpu() -> Option<Device> {
+    static OPENED: OnceLock<Option<Device>> = OnceLock::new();
+    let opened = OPENED.get_or_init(|| match Device::open_with_all(0) {
+        Err(error) if std::env::var_os("NEEDS_GPU").is_some() => panic!("{error}"),
+        opened => opened.ok(),
+    });
+    opened.as_ref().map(|gpu| gpu.another().unwrap())
+}
+
+/// The bytes of shared memory that every kernel declares itself, as its PTX says.
+fn declared() -> &'static HashMap<&'static str, usize> {
+    static DECLARED: OnceLock<HashMap<&str, usize>> = OnceLock::new();
+    DECLARED.get_or_init(|| {
+        let of_file = |file: &'static File| {
+            // What stands before the first kernel is any of them's.
+            let mut parts = file.ptx.split(".visible .entry ");
+            let of_all = shared_bytes(parts.next().unwrap_or(""));
+            parts.map(move |part| {
+                let name = part.split('(').next().unwrap_or("");
+                (name, of_all + shared_bytes(part))
+            })
+        };
+        FILES.iter().flat_map(of_file).collect()
+    })
+}
+
+/// The sum of lines as `.shared .align 8 .b8 name[8192];`, and of single bytes.
+fn shared_bytes(ptx: &str) -> usize {
+    let declarations = ptx.lines().map(str::trim_start);
+    let declarations = declarations.filter(|line| line.starts_with(".shared"));
+    let sizes = declarations.map(|line| match line.split_once('[') {
+        Some((_, size)) => size.trim_end_matches("];").parse().unwrap(),
+        None => {
+            assert!(line.contains(" .u8 "), "{line}");
+            1
+        }
+    });
+    sizes.sum()
 }
 
 impl EmulatedGpu {
@@ -107,6 +153,13 @@ impl Launch {
             threads,
             shared,
         } = self.grid;
+        // A test's own kernels are not among them.
+        let own = declared().get(self.kernel).copied().unwrap_or(0);
+        let together = own + shared as usize;
+        if together > 48 << 10 {
+            let reason = format!("{together} bytes of shared memory: a block has at most 48 KiB");
+            return Err(GpuError::new(self.kernel, reason));
+        }
         // SAFETY: the caller's, and a kernel does not write its arguments.
         let launched = unsafe {
             emulated_gpu::launch(

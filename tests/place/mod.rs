@@ -107,6 +107,8 @@ impl Place {
         process
             .args(line.split_whitespace())
             .current_dir(self.folder.path())
+            // What it does without a GPU is tested on a machine with one, too.
+            .env("CUDA_VISIBLE_DEVICES", "")
             .env_remove("NO_COLOR")
             .env_remove("CLICOLOR_FORCE")
             .env_remove("COLORTERM")

@@ -130,11 +130,10 @@ pub fn run(args: &Args, started: Instant) -> Result<(), Failure> {
     let description = description(args, before, init.as_ref(), &data)?;
     let network = Network::new(&description, Some(data.train.images().shape()))?;
     network.check_classes(data.train.classes())?;
-    let recorded = before.map(|run| run.machine.engine.as_str());
+    let recorded = before.and_then(|run| EngineKind::named(&run.machine.engine));
+    let kind = recorded.unwrap_or(EngineKind::Auto);
     let mut engine = args.engine.open_or(
-        recorded
-            .and_then(EngineKind::named)
-            .unwrap_or(EngineKind::Auto),
+        kind,
         network.clone(),
         data.normalisation.clone(),
         Load {
@@ -147,7 +146,11 @@ pub fn run(args: &Args, started: Instant) -> Result<(), Failure> {
         None => None,
     };
     let (weights, init) = initial.unzip();
-    let record = record(&source, &data, &network, engine.as_ref(), recipe, init);
+    let mut record = record(&source, &data, &network, engine.as_ref(), recipe, init);
+    if let kind @ EngineKind::Cuda(_) = args.engine.engine.unwrap_or(kind) {
+        // Which of the GPUs.
+        record.machine.engine = kind.to_string();
+    }
     let checkpoint = match stored {
         Some(stored) => resume::go_on(stored, record)?,
         None => Checkpoint {

@@ -49,26 +49,27 @@ pub struct RecipeArgs {
     /// How the learning rate goes over the run [default: constant]
     #[arg(long, value_enum, value_name = "NAME")]
     schedule: Option<ScheduleName>,
-    /// step: after how many epochs the rate falls
+    /// step: after how many epochs the rate falls (step_size of StepLR)
     #[arg(long, value_name = "N")]
     step_epochs: Option<NonZeroU32>,
     /// step: what the rate is then multiplied with [default: 0.1]
     #[arg(long, value_name = "X", value_parser = not_negative, allow_negative_numbers = true)]
     gamma: Option<f64>,
-    /// one-cycle: the share of the run in which the rate rises [default: 0.3]
+    /// one-cycle: the share of the run in which the rate rises (pct_start of OneCycleLR) [default: 0.3]
     #[arg(long, value_name = "X", value_parser = share, allow_negative_numbers = true)]
     warm_up: Option<f64>,
-    /// one-cycle: along which line the rate rises and falls [default: cosine]
+    /// one-cycle: along which line the rate rises and falls (anneal_strategy) [default: cosine]
     #[arg(long, value_enum, value_name = "NAME")]
     anneal: Option<AnnealName>,
-    /// Shorten gradients to this norm; 0 for no limit [default: 0]
+    /// Shorten gradients to this norm (max_norm of clip_grad_norm_); 0 for no limit [default: 0]
     #[arg(long, value_name = "X", value_parser = not_negative, allow_negative_numbers = true)]
     clip_norm: Option<f64>,
-    /// The share of the target that goes to all classes alike [default: 0]
+    /// The share of the target that goes to all classes alike; the training loss has it, the test loss
+    /// not [default: 0]
     #[arg(long, value_name = "X", value_parser = share, allow_negative_numbers = true)]
     label_smoothing: Option<f64>,
-    /// Test and save a running average of the weights, of which each step keeps this share; 0 for
-    /// none [default: 0]
+    /// Test and save a running average of the weights, of which each step keeps this share (decay of
+    /// get_ema_multi_avg_fn); 0 for none [default: 0]
     #[arg(long, value_name = "X", value_parser = share, allow_negative_numbers = true)]
     average: Option<f64>,
     /// Hold out the last N training images; the best epoch by them is best.safetensors

@@ -370,7 +370,12 @@ impl<G: Gpu> Engine for Cuda<G> {
                 self.gpu.ask(&self.progress, &mut mirror)?;
             }
         }
-        report(self.progress()?)
+        // This waits for all steps; what was asked for before them is there then.
+        let last = self.progress()?;
+        if waits && let Some(bytes) = self.gpu.answer(&mirror)? {
+            report(Progress::from_bytes(bytes))?;
+        }
+        report(last)
     }
 
     fn predict(&mut self, images: &Images) -> Result<Array2<f32>, EngineError> {

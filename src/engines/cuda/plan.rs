@@ -11,8 +11,9 @@ use crate::network::{Network, Operation};
 /// kernel itself declares.
 const MOST_SHARED: usize = (48 * 1024 - 64) / super::F;
 
-/// Numbers that the sums of a block take, in f64.
-const SUMS: usize = 2 * 1024;
+/// Numbers of four bytes that the sums of a block take: for each of 1024 threads one in f64, and one
+/// whole number.
+const SUMS: usize = 3 * 1024;
 
 /// Blocks that a GPU should be given, or some of its processors have nothing to do.
 const BLOCKS: usize = 512;

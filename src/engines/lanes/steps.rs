@@ -13,10 +13,10 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use super::locked;
 use super::part::{self, Part, Step};
 use super::plan::Stage;
 use super::workspace::Workspace;
-use super::locked;
 use crate::data::Batch;
 use crate::engines::{Metrics, slices};
 use crate::hardware::lanes;

@@ -28,6 +28,8 @@ pub(super) struct Workspace<T: Lanes> {
     kept: Vec<Kept<T>>,
     /// For a while, whatever a stage needs.
     scratch: Vec<T::Vector>,
+    /// How many those are once there is training.
+    training_scratch: usize,
 }
 
 /// What a stage keeps from its forward to its backward pass.
@@ -45,8 +47,10 @@ pub(super) struct Sizes {
     /// Vectors before every stage, and behind the last.
     activations: Vec<usize>,
     kept: Vec<KeptSizes>,
-    /// Vectors.
+    /// Vectors, of forward passes alone.
     scratch: usize,
+    /// The same where there are backward passes, too.
+    training_scratch: usize,
 }
 
 /// How large a [`Kept`] is.
@@ -79,23 +83,28 @@ impl Sizes {
                 transformed,
             }
         });
-        let scratch = stages.iter().map(|stage| {
+        let (mut scratch, mut training_scratch) = (0, 0);
+        for stage in stages {
             let layer = &layers[stage.layer];
-            match (&stage.kind, &layer.operation) {
+            let [forward, both] = match (&stage.kind, &layer.operation) {
                 (Kind::Conv2d(way) | Kind::Conv2dReluMaxPool2d(way, _), _) => {
                     let conv = convolution(layer);
-                    way.scratch_len(conv, width).max(conv.out_channels)
+                    let both = way.scratch_len(conv, width).max(conv.out_channels);
+                    [way.forward_scratch_len(), both]
                 }
-                (Kind::Alone, Operation::Linear(l)) => linear::lanes::scratch_len(l, width),
-                (Kind::Alone, _) => 0,
-            }
-        });
+                (Kind::Alone, Operation::Linear(l)) => [0, linear::lanes::scratch_len(l, width)],
+                (Kind::Alone, _) => [0, 0],
+            };
+            scratch = scratch.max(forward);
+            training_scratch = training_scratch.max(both);
+        }
         Self {
             activations: std::iter::once(network.input().iter().product())
                 .chain(stages.iter().map(behind))
                 .collect(),
             kept: kept.collect(),
-            scratch: scratch.max().unwrap_or(0),
+            scratch,
+            training_scratch,
         }
     }
 
@@ -106,8 +115,11 @@ impl Sizes {
         let kept: u64 = sum(&mut self.kept.iter().map(|kept| kept.vectors));
         let winners: u64 = sum(&mut self.kept.iter().map(|kept| kept.winners));
         let transformed: u64 = sum(&mut self.kept.iter().map(|kept| kept.transformed));
-        let twice = if training { 2 } else { 1 };
-        let vectors = twice * activations + kept + self.scratch as u64;
+        let (times, scratch) = match training {
+            true => (2, self.training_scratch),
+            false => (1, self.scratch),
+        };
+        let vectors = times * activations + kept + scratch as u64;
         4 * (width as u64 * vectors + transformed) + size_of::<Winner>() as u64 * winners
     }
 }
@@ -139,6 +151,7 @@ impl<T: Lanes> Workspace<T> {
             kept: kept.collect(),
             d_activations: Vec::new(),
             scratch: lanes.zeros(sizes.scratch),
+            training_scratch: sizes.training_scratch,
             activations: (sizes.activations.iter())
                 .map(|&count| lanes.zeros(count))
                 .collect(),
@@ -150,6 +163,7 @@ impl<T: Lanes> Workspace<T> {
         if self.d_activations.is_empty() {
             let like = |x: &Vec<_>| self.lanes.zeros(x.len());
             self.d_activations = self.activations.iter().map(like).collect();
+            self.scratch = self.lanes.zeros(self.training_scratch);
         }
     }
 
@@ -209,19 +223,19 @@ impl<T: Lanes> Workspace<T> {
                     let conv = convolution(layer);
                     let size = conv.output;
                     let mut y = Plain { size, bias, y };
-                    way.forward(t, conv, x, weight, kept, &mut self.scratch, &mut y);
+                    let (u, vectors) = (&kept.transformed, &mut kept.vectors);
+                    way.forward(t, conv, x, weight, u, vectors, &mut self.scratch, &mut y);
                 }
                 (Kind::Conv2dReluMaxPool2d(way, pool), _) => {
-                    let mut winners = std::mem::take(&mut kept.winners);
                     let mut y = Pooled {
                         size: pool.output,
                         bias,
                         y,
-                        winners: &mut winners,
+                        winners: &mut kept.winners,
                     };
-                    let conv = convolution(layer);
-                    way.forward(t, conv, x, weight, kept, &mut self.scratch, &mut y);
-                    kept.winners = winners;
+                    let (conv, u, vectors) =
+                        (convolution(layer), &kept.transformed, &mut kept.vectors);
+                    way.forward(t, conv, x, weight, u, vectors, &mut self.scratch, &mut y);
                 }
                 (Kind::Alone, Operation::Relu) => {
                     relu::lanes::forward(t, x, y);
@@ -405,6 +419,13 @@ impl Way {
         }
     }
 
+    fn forward_scratch_len(&self) -> usize {
+        match self {
+            Self::Direct => 0,
+            Self::Winograd(winograd) => winograd.forward_scratch_len(),
+        }
+    }
+
     fn scratch_len(&self, conv: &Conv2d, width: usize) -> usize {
         match self {
             Self::Direct => conv2d::lanes::scratch_len(conv),
@@ -419,11 +440,11 @@ impl Way {
         conv: &Conv2d,
         x: &[T::Vector],
         weight: &[f32],
-        kept: &mut Kept<T>,
+        u: &[f32],
+        vectors: &mut [T::Vector],
         scratch: &mut [T::Vector],
         y: &mut impl conv2d::lanes::Outputs<T>,
     ) {
-        let (vectors, u) = (&mut kept.vectors, &kept.transformed);
         match self {
             Self::Direct => conv2d::lanes::forward(t, conv, x, weight, vectors, y),
             Self::Winograd(w) => conv2d::winograd::forward(t, w, x, u, vectors, scratch, y),

@@ -10,7 +10,7 @@ use cudarc::driver::{
 };
 use cudarc::nvrtc::Ptx;
 
-use super::kernels::FILES;
+use super::kernels::{FILES, File};
 use super::{Argument, Classifier, Gpu, GpuError, Grid, Linear, Windows};
 
 /// The oldest compute capability whose kernels there are.
@@ -150,7 +150,7 @@ pub struct Memory {
     slice: CudaSlice<u8>,
 }
 
-/// What a [`Device`] writes behind the CPU's back.
+/// What a [`Device`] writes behind the CPU's back. It waits for the last copy before it goes.
 pub struct Mirror {
     /// Pinned, or the copy would wait.
     bytes: PinnedHostSlice<u8>,
@@ -158,12 +158,33 @@ pub struct Mirror {
     arrived: CudaEvent,
 }
 
+impl Drop for Mirror {
+    fn drop(&mut self) {
+        // Without tracking of events the memory would be freed under the copy. A GPU that fails here
+        // has failed before.
+        let _ = self.arrived.synchronize();
+    }
+}
+
 impl Device {
-    /// The GPU of this number, from 0 on.
+    /// The GPU of this number, from 0 on, with the kernels of the layers and optimisers.
     ///
     /// # Errors
     /// If there is none, if it is too old, or if the driver cannot compile the kernels.
     pub fn open(ordinal: usize) -> Result<Self, GpuError> {
+        Self::with_files(ordinal, |file| !file.is_for_study())
+    }
+
+    /// The same with all kernels, those of [`super::sgemm`] and [`super::peak`] among them, which a
+    /// driver that meets them for the first time compiles for seconds.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_with_all(ordinal: usize) -> Result<Self, GpuError> {
+        Self::with_files(ordinal, |_| true)
+    }
+
+    fn with_files(ordinal: usize, wanted: impl Fn(&File) -> bool) -> Result<Self, GpuError> {
         let (mut gpus, driver) = list()?;
         if ordinal >= gpus.len() {
             let reason = format!(
@@ -178,11 +199,9 @@ impl Device {
             CudaContext::new(ordinal).map_err(|error| failed("cuDevicePrimaryCtxRetain", error))?;
         // SAFETY: one stream does all work, in its order, so nothing waits for an event.
         unsafe { context.disable_event_tracking() };
-        let stream = context
-            .new_stream()
-            .map_err(|error| failed("cuStreamCreate", error))?;
+        let stream = new_stream(&context)?;
         let mut kernels = HashMap::new();
-        for file in FILES {
+        for file in FILES.iter().filter(|file| wanted(file)) {
             let module = context
                 .load_module(Ptx::from_src(file.ptx()?.as_ref()))
                 .map_err(|error| not_loaded(file.name, error))?;
@@ -200,10 +219,27 @@ impl Device {
         })
     }
 
+    /// The same GPU and the kernels that are loaded there, on a stream of its own.
+    ///
+    /// # Errors
+    /// If the driver has no stream left.
+    pub fn another(&self) -> Result<Self, GpuError> {
+        Ok(Self {
+            description: self.description.clone(),
+            stream: new_stream(self.stream.context())?,
+            kernels: self.kernels.clone(),
+        })
+    }
+
     /// What it says of itself.
     pub fn description(&self) -> &Description {
         &self.description
     }
+}
+
+fn new_stream(context: &Arc<CudaContext>) -> Result<Arc<CudaStream>, GpuError> {
+    let stream = context.new_stream();
+    stream.map_err(|error| failed("cuStreamCreate", error))
 }
 
 impl Memory {
@@ -242,6 +278,9 @@ impl Gpu for Device {
 
     fn upload(&self, to: &Memory, at: usize, bytes: &[u8]) -> Result<(), GpuError> {
         let address = to.address("cuMemcpyHtoDAsync", at, bytes.len())?;
+        if bytes.is_empty() {
+            return Ok(());
+        }
         let failed = |error| failed("cuMemcpyHtoDAsync", error);
         self.stream.context().bind_to_thread().map_err(failed)?;
         // SAFETY: so many bytes are there; the source may go when the stream is done with it.
@@ -252,6 +291,9 @@ impl Gpu for Device {
 
     fn download(&self, from: &Memory, at: usize, to: &mut [u8]) -> Result<(), GpuError> {
         let address = from.address("cuMemcpyDtoHAsync", at, to.len())?;
+        if to.is_empty() {
+            return Ok(());
+        }
         let failed = |error| failed("cuMemcpyDtoHAsync", error);
         self.stream.context().bind_to_thread().map_err(failed)?;
         // SAFETY: so many bytes are there, and are waited for below.

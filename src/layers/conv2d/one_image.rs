@@ -32,7 +32,7 @@
 //! window stand in the same lane.
 
 use super::Conv2d;
-use super::winograd::{POINTS, transforms};
+use super::winograd::{self, POINTS, transforms};
 use crate::hardware::lanes::tile::add_product;
 use crate::hardware::lanes::{Lanes, kernel, tiles, with_rows};
 use crate::layers::conv2d_relu_max_pool2d;
@@ -79,14 +79,9 @@ impl Bands {
             None => conv.output,
         };
         let taps = conv.window.kernel[0];
-        let side = match (conv.window.kernel, conv.window.stride) {
-            ([5, 5], [1, 1]) => Some(4),
-            ([3, 3], [1, 1]) => Some(6),
-            _ => None,
-        };
         // Fewer multiplications, where the last band is not nearly empty.
-        let winograd =
-            side.filter(|side| winograd_allowed && POINTS * rows.div_ceil(*side) < taps * rows);
+        let winograd = winograd::side(conv)
+            .filter(|side| winograd_allowed && POINTS * rows.div_ceil(*side) < taps * rows);
         let side = winograd.unwrap_or(if pooled { 2 } else { 1 });
         Self {
             conv: *conv,

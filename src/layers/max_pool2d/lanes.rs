@@ -49,8 +49,7 @@ fn forward_kernel<T: Lanes>(
     winners.fill(t.splat(-1.0));
     for_each_place(pool, |window, place, pixel| {
         let (maximum, winner) = (&mut y[window], &mut winners[window]);
-        // A kernel has fewer than 2^24 places, or its winner may be told by a neighbour's
-        // number: exact in f32.
+        // Exact: a kernel has at most 2^24 places.
         let place = t.splat(place as f32);
         let first = t.equal(*winner, t.splat(-1.0));
         let wins = t.wins(x[pixel], *maximum);

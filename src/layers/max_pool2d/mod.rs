@@ -25,7 +25,7 @@ pub mod lanes;
 pub mod one_image;
 pub mod reference;
 
-use super::{Misfit, Window, checked_elements};
+use super::{MAX_POOLED, Misfit, Window, checked_elements};
 use crate::tensor::Element;
 
 /// The sizes of one pooling layer.
@@ -45,7 +45,8 @@ impl MaxPool2d {
     /// Pooling of an image of `input` (C, H, W).
     ///
     /// # Errors
-    /// If a size is 0, the kernel does not fit, or the padding is more than half of it.
+    /// If a size is 0, the kernel does not fit or has more than 2^24 places, or the padding is more than
+    /// half of it.
     pub fn new(input: [usize; 3], window: Window) -> Result<Self, Misfit> {
         if input.contains(&0) {
             return Err(Misfit::Zero("every size of the input"));
@@ -56,6 +57,9 @@ impl MaxPool2d {
             return Err(Misfit::PoolPadding { padding, kernel });
         }
         let output = window.output([height, width])?;
+        if kernel[0].saturating_mul(kernel[1]) > MAX_POOLED {
+            return Err(Misfit::Pooled);
+        }
         checked_elements("output", &[channels, output[0], output[1]])?;
         Ok(Self {
             channels,

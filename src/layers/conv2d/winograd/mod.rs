@@ -59,6 +59,9 @@
 //! With one input channel the 64 products are no sums, and their transforms take longer than they do:
 //! then rows alone are filtered, which is the formula at the top (`one_channel`).
 //!
+//! A transform adds all pixels of a tile up: where one is infinite or NaN, all outputs of the tile may
+//! be NaN, and not only those whose windows hold it.
+//!
 //! Source: Winograd, *Arithmetic Complexity of Computations*, 1980; Lavin and Gray, *Fast Algorithms
 //! for Convolutional Neural Networks*, CVPR 2016. The matrices were derived as above.
 
@@ -95,14 +98,15 @@ pub struct Winograd {
 }
 
 impl Winograd {
-    /// Cuts `conv` into tiles for vectors of `width`, or `None` if its window is not one of those.
+    /// Cuts `conv` into tiles for vectors of `width`, or `None` if its window is not one of those, or
+    /// its outputs are so few that tiles have as many products as they have taps.
     pub fn new(conv: &Conv2d, width: usize) -> Option<Self> {
-        let side = match (conv.window.kernel, conv.window.stride) {
-            ([3, 3], [1, 1]) => 6,
-            ([5, 5], [1, 1]) => 4,
-            _ => return None,
-        };
+        let side = side(conv)?;
         let tiles = conv.output.map(|length| length.div_ceil(side));
+        let taps = conv.windows() * conv.window.kernel[0] * conv.window.kernel[1];
+        if tiles[0] * tiles[1] * PRODUCTS >= taps {
+            return None;
+        }
         let channels = conv.in_channels + conv.out_channels;
         let tile_bytes = channels * PRODUCTS * width * size_of::<f32>();
         let fitting = (BLOCK_BYTES / tile_bytes).clamp(4, 16) / 4 * 4;
@@ -189,12 +193,21 @@ impl Winograd {
         self.blocks() * PRODUCTS * spacing(self.conv.in_channels * self.block)
     }
 
-    /// How many vectors of `width` lanes a pass needs for a while.
+    /// How many vectors the forward pass needs for a while.
+    pub fn forward_scratch_len(&self) -> usize {
+        if self.along_rows() {
+            return 0;
+        }
+        forward::scratch_len(self)
+    }
+
+    /// How many vectors of `width` lanes either pass needs for a while.
     pub fn scratch_len(&self, width: usize) -> usize {
         if self.along_rows() {
             return one_channel::scratch_len(self, width);
         }
-        forward::scratch_len(self).max(backward::scratch_len(self, width))
+        self.forward_scratch_len()
+            .max(backward::scratch_len(self, width))
     }
 
     /// Blocks of tiles.
@@ -223,6 +236,15 @@ impl Winograd {
     #[inline(always)]
     fn filled(&self, block: usize) -> usize {
         self.tiles_of(block).len().next_multiple_of(4)
+    }
+}
+
+/// Outputs of a tile, along an axis, if the window is one of those.
+pub(super) fn side(conv: &Conv2d) -> Option<usize> {
+    match (conv.window.kernel, conv.window.stride) {
+        ([3, 3], [1, 1]) => Some(6),
+        ([5, 5], [1, 1]) => Some(4),
+        _ => None,
     }
 }
 
