@@ -7,12 +7,17 @@ use std::path::Path;
 use tempfile::Builder;
 
 /// Writes a file so that there is never half of one: to a temporary file in the same folder,
-/// synced to the disk, then renamed over `path`.
+/// synced to the disk, then renamed over `path`. A symbolic link is followed; what is no file, such
+/// as `/dev/null`, is written into as it is.
 ///
 /// # Errors
 /// What the operating system says. The file that was there before then still is; or, if only the
 /// folder could not be synced, the new one is there.
 pub fn write_whole(path: &Path, contents: &[u8]) -> io::Result<()> {
+    let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if std::fs::metadata(path).is_ok_and(|it| !it.is_file() && !it.is_dir()) {
+        return std::fs::write(path, contents);
+    }
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),

@@ -262,6 +262,9 @@ fn classes_have_names_where_they_are_known() {
     );
     let by_class = names("x", Some("emnist-byclass"), 62);
     assert_eq!([36, 61].map(|n| &*by_class[n]), ["a", "z"]);
+    assert_eq!(names("kmnist/raw", None, 10)[0], "お");
+    // Not by any part of a path.
+    assert_eq!(names("fashion/mine", None, 10)[0], "0");
     // Of another number of classes it is something else.
     assert_eq!(names("FashionMNIST", None, 3), ["0", "1", "2"]);
     assert_eq!(names("x", None, 2), ["0", "1"]);

@@ -10,7 +10,12 @@ use place::{FILES, Place, names, pixels, stdout};
 
 impl Place {
     /// Pictures of the classes of [`pixels`], so many each, in a folder a class.
-    fn write_pictures(&self, folder: &str, classes: [&str; 4], each: usize) {
+    fn write_pictures<'a>(
+        &self,
+        folder: &str,
+        classes: impl IntoIterator<Item = &'a str>,
+        each: usize,
+    ) {
         for (class, name) in classes.into_iter().enumerate() {
             let folder = self.path(folder).join(name);
             fs::create_dir_all(&folder).unwrap();
@@ -119,8 +124,17 @@ fn what_does_not_suit_is_named_and_nothing_is_written() {
     for n in 0..257 {
         fs::create_dir_all(place.path("many").join(n.to_string())).unwrap();
     }
+    place.write_pictures("blank", CLASSES, 2);
+    fs::rename(place.path("blank/Ant"), place.path("blank/ ")).unwrap();
+    place.write_pictures("twice", CLASSES, 2);
+    fs::rename(place.path("twice/Ant"), place.path("twice/Bee ")).unwrap();
     let before = names(place.folder.path());
     for (folder, words) in [
+        ("blank", " : the name of a class must be plain text"),
+        (
+            "twice",
+            "the name of a class must be plain text, and no other's",
+        ),
         ("nowhere", "nowhere: "),
         ("empty", "empty: there is no folder in it"),
         ("text", "Cat/notes.txt: neither a PNG nor a JPEG picture"),
@@ -157,4 +171,37 @@ fn what_does_not_suit_is_named_and_nothing_is_written() {
         &["set/train-images-idx3-ubyte: it is there already"],
     );
     place.succeeds("import good --out set --overwrite --rgb");
+}
+
+#[test]
+fn as_many_classes_as_a_byte_has_are_imported() {
+    let place = Place::new();
+    let classes: Vec<String> = (0..256).map(|n| n.to_string()).collect();
+    place.write_pictures("many", classes.iter().map(String::as_str), 2);
+    place.succeeds("import many --out set --size 8");
+    let data = Data::open(&place.path("set"), None).unwrap();
+    assert_eq!(data.class_names, classes);
+    assert_eq!(data.train.labels().iter().max(), Some(&255));
+}
+
+#[test]
+fn a_set_that_cannot_be_replaced_stays_or_is_refused() {
+    let place = Place::new();
+    place.write_pictures("mine", CLASSES, 5);
+    place.write_pictures("other", ["x", "y"], 3);
+    place.succeeds("import mine --out set --size 8");
+    // A folder stands where a file should.
+    fs::remove_file(place.path("set/classes.txt")).unwrap();
+    fs::create_dir(place.path("set/classes.txt")).unwrap();
+    place.fails(
+        1,
+        "import other --out set --size 8 --overwrite",
+        &["set/classes.txt: "],
+    );
+    assert!(Data::open(&place.path("set"), None).is_err());
+    let left = names(&place.path("set"));
+    assert!(
+        left.iter().all(|name| !name.starts_with(".unfinished-")),
+        "{left:?}"
+    );
 }

@@ -41,6 +41,20 @@ fn every_picture_is_pils(shape: [usize; 3], ending: &str, levels: impl Fn(&str) 
     assert!(wrong.is_empty(), "unlike PIL's:\n{}", wrong.join("\n"));
 }
 
+/// A few bytes of a picture, and a network as high as nobody needs.
+#[test]
+fn a_picture_that_would_take_gigabytes_to_resize_is_refused() {
+    let mut png = Vec::new();
+    let wide = image::GrayImage::new(16_384, 1);
+    wide.write_to(&mut std::io::Cursor::new(&mut png), image::ImageFormat::Png)
+        .unwrap();
+    assert!(read("wide.png", &png[..], [1, 1024, 2]).is_ok());
+    for height in [1025, 1_000_000, usize::MAX >> 8] {
+        let error = read("wide.png", &png[..], [1, height, 1]).unwrap_err();
+        assert!(matches!(error.fault, PictureFault::TooLarge), "{error}");
+    }
+}
+
 #[test]
 fn every_picture_in_gray_is_pils() {
     every_picture_is_pils(GRAY, "", |_| 2);

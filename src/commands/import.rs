@@ -63,19 +63,24 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         seed: args.seed,
     };
     let imported = import(&args.folder, &options)?;
-    imported.write(&args.out, args.overwrite)?;
-
     let count = |labels: &[u8], class: usize| {
         let of_class = labels.iter().filter(|&&label| usize::from(label) == class);
         grouped(of_class.count() as u64)
     };
+    let classes = imported
+        .class_names
+        .iter()
+        .enumerate()
+        .map(|(class, name)| {
+            let [train, test] =
+                [&imported.train, &imported.test].map(|part| count(&part.labels, class));
+            format!("{class:>5}  {train:>8} {test:>8}  {name}")
+        });
+    let classes: Vec<_> = classes.collect();
+    imported.write(&args.out, args.overwrite)?;
     line(format_args!("class  training     test"))?;
-    for (class, name) in imported.class_names.iter().enumerate() {
-        let (train, test) = (
-            count(&imported.train.labels, class),
-            count(&imported.test.labels, class),
-        );
-        line(format_args!("{class:>5}  {train:>8} {test:>8}  {name}"))?;
+    for class in classes {
+        line(format_args!("{class}"))?;
     }
     let folder = args.out.display();
     line(format_args!("{folder}: {}", FILES.join(", ")))?;

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{DataArgs, Failure};
 use crate::report::blocks::{self, Captioned, Ink};
 use crate::report::grid::{Cell, grid};
-use crate::report::{drawn, grouped, line, plain, terminal_width};
+use crate::report::{drawn, grouped, line, plain, terminal_size};
 use longhand::data::{Data, Dataset, class_names};
 use longhand::files::write_whole;
 
@@ -115,7 +115,7 @@ fn print_blocks(data: &Data, set: &Dataset, indices: &[usize]) -> Result<(), Fai
             bytes: set.images().image(index),
         })
         .collect();
-    let width = usize::from(terminal_width(io::stdout()));
+    let width = usize::from(terminal_size(io::stdout())[0]);
     for text in blocks::side_by_side(&images, width, Ink::of_stdout()) {
         drawn(&text)?;
     }

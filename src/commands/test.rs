@@ -2,7 +2,6 @@
 
 use std::fmt::{self, Write};
 use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::{DataArgs, EngineArgs, Failure, ModelArgs};
@@ -10,7 +9,7 @@ use crate::report::canvas::PictureError;
 use crate::report::grid::{Cell, grid};
 use crate::report::{Confusion, grouped, line, percent};
 use longhand::data::Dataset;
-use longhand::files::write_whole;
+use longhand::files::{remove, write_whole};
 use longhand::layers::cross_entropy::reference::{argmax, forward, softmax};
 use ndarray::Array2;
 use serde_json::json;
@@ -133,10 +132,8 @@ fn write(
         None => {
             // That of another model would be taken for this one's.
             let path = folder.join("mistakes.png");
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != ErrorKind::NotFound => Err(failed(&path, &error)),
-                _ => Ok(format!("{folder_name}: {files}; no mistake to show")),
-            }
+            remove(&path).map_err(|error| failed(&path, &error))?;
+            Ok(format!("{folder_name}: {files}; no mistake to show"))
         }
     }
 }

@@ -10,6 +10,9 @@ pub const FILE: &str = "classes.txt";
 /// The most bytes of such a file.
 pub const MAX_BYTES: u64 = 1 << 16;
 
+/// The MD5 of MNIST's training images.
+pub(super) const MNIST_MD5: &str = "6bbc9ace898e44ae57da46a324031adb";
+
 /// The MD5 of Fashion-MNIST's training images, whatever their file is called.
 const FASHION_MD5: &str = "f4a8712d7a061bf5bd6d2ca38dc4d50a";
 
@@ -29,9 +32,19 @@ pub struct Known {
 }
 
 /// The data set that lies in `folder` in files with `prefix`, whose training images have this MD5
-/// and so many classes; none, if it is not one of those known here.
+/// and so many classes; none, if it is not one of those known here. A folder is known by its own name,
+/// or by that of the folder around it where it is called `raw`, as torchvision has it.
 pub fn known(folder: &Path, prefix: Option<&str>, md5: &str, classes: usize) -> Option<Known> {
-    let folder = folder.to_string_lossy().to_lowercase();
+    let name = |path: &Path| {
+        let name = path.file_name()?.to_string_lossy().to_lowercase();
+        Some(name.replace(['-', '_'], ""))
+    };
+    let folder = match name(folder) {
+        Some(raw) if raw == "raw" => folder.parent().and_then(name),
+        own => own,
+    };
+    // Digits are digits wherever they lie.
+    let folder = folder.filter(|_| md5 != MNIST_MD5).unwrap_or_default();
     let named = |name, text: &str| Known {
         name,
         classes: text.split('|').map(str::to_owned).collect(),
@@ -53,8 +66,8 @@ pub fn known(folder: &Path, prefix: Option<&str>, md5: &str, classes: usize) -> 
             };
             Known { name, classes }
         }
-        _ if md5 == FASHION_MD5 || folder.contains("fashion") => named("Fashion-MNIST", FASHION),
-        _ if folder.contains("kmnist") || folder.contains("kuzushiji") => named("KMNIST", KMNIST),
+        _ if md5 == FASHION_MD5 || folder == "fashionmnist" => named("Fashion-MNIST", FASHION),
+        _ if folder == "kmnist" || folder == "kuzushijimnist" => named("KMNIST", KMNIST),
         _ => return None,
     };
     (known.classes.len() == classes).then_some(known)

@@ -274,12 +274,12 @@ impl Data {
         let normalisation = Normalisation::of(data.train.images());
         let mut data = data.normalised_by(normalisation);
         let classes = data.train.classes();
-        if let Some(known) = class_names::known(folder, prefix, &data.files[0].md5, classes) {
-            data.name = known.name.to_owned();
-            data.class_names = known.classes;
-        }
         if let Some(names) = read_class_names(&folder.join(class_names::FILE), classes)? {
             data.class_names = names;
+        } else if let Some(known) = class_names::known(folder, prefix, &data.files[0].md5, classes)
+        {
+            data.name = known.name.to_owned();
+            data.class_names = known.classes;
         }
         Ok(data)
     }

@@ -1,5 +1,6 @@
 //! MNIST, compiled in. The files and their licence: `data/mnist/README.md`.
 
+use super::class_names::MNIST_MD5;
 use super::dataset::{Data, DataError, Part, Source};
 use super::normalisation::Normalisation;
 
@@ -19,11 +20,7 @@ pub fn mnist() -> Result<Data, DataError> {
     let data = Data::read("MNIST", false, |part| {
         // Their MD5s, from data/mnist/README.md: to compute them takes as long as to decompress.
         let (name, bytes, md5) = match part {
-            Part::TrainImages => (
-                "train-images-idx3-ubyte",
-                TRAIN_IMAGES,
-                "6bbc9ace898e44ae57da46a324031adb",
-            ),
+            Part::TrainImages => ("train-images-idx3-ubyte", TRAIN_IMAGES, MNIST_MD5),
             Part::TrainLabels => (
                 "train-labels-idx1-ubyte",
                 TRAIN_LABELS,
@@ -47,4 +44,24 @@ pub fn mnist() -> Result<Data, DataError> {
         })
     })?;
     Ok(data.normalised_by(Normalisation::mnist()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Idx;
+    use crate::digest;
+
+    #[test]
+    fn the_sums_are_those_of_the_files_inside() {
+        let data = mnist().unwrap();
+        let files = [TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS];
+        for (file, gzipped) in data.files.iter().zip(files) {
+            let idx = Idx::read("", gzipped).unwrap();
+            let mut plain = Vec::new();
+            idx.write("", &mut plain).unwrap();
+            let md5 = digest::md5(|to| to.write_all(&plain)).unwrap();
+            assert_eq!(md5, file.md5, "{}", file.name);
+        }
+    }
 }

@@ -41,7 +41,8 @@ pub(super) fn decode(source: impl Read) -> Result<DynamicImage, PictureFault> {
     })
 }
 
-/// Whether a JPEG has its end marker, without which the decoder would fill the rest with gray.
+/// Whether a JPEG has its end marker, without which the decoder would fill the rest with gray. What is
+/// missing before that marker it fills, too.
 fn ends(jpeg: &[u8]) -> bool {
     // A thumbnail, with an end of its own, may lie in a segment before the first scan.
     let mut rest = jpeg.get(2..).unwrap_or_default();

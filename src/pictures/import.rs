@@ -13,11 +13,12 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use tempfile::{Builder, TempDir};
 use thiserror::Error;
 
 use super::{PictureError, open};
 use crate::data::{Elements, Idx, IdxError, class_names, idx, shuffled};
-use crate::files::write_whole;
+use crate::files::{UNFINISHED, remove, write_whole};
 
 /// The most classes: labels are bytes.
 pub const MAX_CLASSES: usize = 256;
@@ -55,8 +56,8 @@ pub enum ImportError {
     /// A file where folders should be.
     #[error("{}: beside the folders of the classes there is nothing but those", .0.display())]
     Beside(PathBuf),
-    /// A name that cannot be written as a line.
-    #[error("{}: the name of a class must be plain text", .0.display())]
+    /// A name that cannot be written as a line of its own.
+    #[error("{}: the name of a class must be plain text, and no other's", .0.display())]
     Name(PathBuf),
     /// More than [`MAX_CLASSES`].
     #[error("{}: {found} classes; there can be {MAX_CLASSES}", folder.display())]
@@ -151,11 +152,12 @@ pub fn import(folder: &Path, options: &Options) -> Result<Imported, ImportError>
 
 impl Imported {
     /// Writes [`FILES`] into the folder at `to`, which is made if need be. Nothing is written unless
-    /// none is there or `overwrite` says so.
+    /// none is there or `overwrite` says so. All are written beside those that are there, which then
+    /// make room: a set is never of two minds.
     ///
     /// # Errors
     /// Naming the file that is there already or cannot be written.
-    pub fn write(&self, to: &Path, overwrite: bool) -> Result<(), ImportError> {
+    pub fn write(self, to: &Path, overwrite: bool) -> Result<(), ImportError> {
         let paths = FILES.map(|name| to.join(name));
         let taken = |path: &&PathBuf| fs::symlink_metadata(path).is_ok();
         if let Some(path) = paths.iter().find(taken)
@@ -163,45 +165,56 @@ impl Imported {
         {
             return Err(ImportError::Taken(path.clone()));
         }
-        let names = self.class_names.join("\n") + "\n";
-        let contents = [
-            self.images(&self.train)?,
-            labels(&self.train)?,
-            self.images(&self.test)?,
-            labels(&self.test)?,
-            names.into_bytes(),
-        ];
         let error = |path: &Path, source| ImportError::Io {
             path: path.to_owned(),
             source,
         };
         fs::create_dir_all(to).map_err(|e| error(to, e))?;
-        for (path, contents) in paths.iter().zip(contents) {
-            write_whole(path, &contents).map_err(|e| error(path, e))?;
+        let new = Builder::new().prefix(UNFINISHED).tempdir_in(to);
+        let new = new.map_err(|e| error(to, e))?;
+        // One after the other, so that one is in memory twice.
+        let [train, test] = [self.train, self.test].map(|part| part.idx(self.shape));
+        let idx = train.into_iter().chain(test);
+        for (idx, path) in idx.zip(&paths) {
+            let mut file = Vec::new();
+            idx.write(&path.display().to_string(), &mut file)?;
+            write_at(&new, path, &file).map_err(|e| error(path, e))?;
+        }
+        let (names, path) = (self.class_names.join("\n") + "\n", &paths[4]);
+        write_at(&new, path, names.as_bytes()).map_err(|e| error(path, e))?;
+        // A set with a file missing is refused, should this be the moment when the power fails.
+        for path in &paths {
+            remove(path).map_err(|e| error(path, e))?;
+        }
+        for path in &paths {
+            let from = new.path().join(path.file_name().unwrap_or_default());
+            fs::rename(from, path).map_err(|e| error(path, e))?;
         }
         Ok(())
     }
+}
 
-    /// (N, H, W) of gray images, else (N, C, H, W).
-    fn images(&self, part: &Part) -> Result<Vec<u8>, IdxError> {
-        let n = part.labels.len();
-        let sizes = match self.shape {
+/// Writes what will be at `path` into the folder `new`.
+fn write_at(new: &TempDir, path: &Path, contents: &[u8]) -> io::Result<()> {
+    write_whole(
+        &new.path().join(path.file_name().unwrap_or_default()),
+        contents,
+    )
+}
+
+impl Part {
+    /// The images, (N, H, W) if they are gray, else (N, C, H, W), and the labels.
+    fn idx(self, shape: [usize; 3]) -> [Idx; 2] {
+        let n = self.labels.len();
+        let sizes = match shape {
             [1, height, width] => vec![n, height, width],
             [channels, height, width] => vec![n, channels, height, width],
         };
-        encode(sizes, part.bytes.clone())
+        [(sizes, self.bytes), (vec![n], self.labels)].map(|(sizes, bytes)| Idx {
+            sizes,
+            elements: Elements::U8(bytes),
+        })
     }
-}
-
-fn labels(part: &Part) -> Result<Vec<u8>, IdxError> {
-    encode(vec![part.labels.len()], part.labels.clone())
-}
-
-fn encode(sizes: Vec<usize>, bytes: Vec<u8>) -> Result<Vec<u8>, IdxError> {
-    let elements = Elements::U8(bytes);
-    let mut file = Vec::new();
-    Idx { sizes, elements }.write("the imported images", &mut file)?;
-    Ok(file)
 }
 
 fn read(pictures: &[Labelled], shape: [usize; 3]) -> Result<Part, ImportError> {
@@ -217,7 +230,7 @@ fn read(pictures: &[Labelled], shape: [usize; 3]) -> Result<Part, ImportError> {
 fn split_by_hand(folder: &Path) -> Result<Split, ImportError> {
     let classes = classes(&folder.join("train"))?;
     let mut train = Vec::new();
-    for ((_, path), label) in classes.iter().zip(0..) {
+    for ((_, path), label) in classes.iter().zip(0..=u8::MAX) {
         train.extend(pictures(path)?.into_iter().map(|picture| (picture, label)));
     }
     let mut test = Vec::new();
@@ -240,7 +253,7 @@ fn split_by_hand(folder: &Path) -> Result<Split, ImportError> {
 fn split_by_chance(folder: &Path, options: &Options) -> Result<Split, ImportError> {
     let classes = classes(folder)?;
     let (mut train, mut test) = (Vec::new(), Vec::new());
-    for ((_, path), label) in classes.iter().zip(0_u8..) {
+    for ((_, path), label) in classes.iter().zip(0..=u8::MAX) {
         let pictures = pictures(path)?;
         let most = pictures.len() - 1;
         let share = (options.test * pictures.len() as f64).round() as usize;
@@ -266,6 +279,14 @@ fn classes(folder: &Path) -> Result<Vec<(String, PathBuf)>, ImportError> {
             folder: folder.to_owned(),
             found: classes.len(),
         });
+    }
+    // Spaces at a name's ends are not part of it.
+    let same = |index: &usize| {
+        let (name, _) = &classes[*index];
+        name.is_empty() || classes[..*index].iter().any(|(other, _)| other == name)
+    };
+    if let Some(index) = (0..classes.len()).find(same) {
+        return Err(ImportError::Name(classes.swap_remove(index).1));
     }
     if classes.iter().all(|(name, _)| name.parse::<u64>().is_ok()) {
         classes.sort_by_key(|(name, _)| name.parse::<u64>().unwrap_or(0));

@@ -31,9 +31,10 @@ pub enum PictureFault {
     /// The operating system could not read it.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// More than [`MAX_BYTES`], [`MAX_SIDE`] or [`MAX_DECODED`].
+    /// More than [`MAX_BYTES`] or [`MAX_SIDE`], or more than [`MAX_DECODED`] when it is decoded or half
+    /// resized.
     #[error(
-        "too large: a picture has at most {MAX_SIDE} pixels a side, {MAX_BYTES} bytes, and {MAX_DECODED} bytes when it is decoded"
+        "too large: a picture has at most {MAX_SIDE} pixels a side, {MAX_BYTES} bytes, and {MAX_DECODED} bytes when it is decoded and resized"
     )]
     TooLarge,
     /// Neither PNG nor JPEG.

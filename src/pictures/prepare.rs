@@ -3,13 +3,17 @@
 use image::imageops::{FilterType, resize};
 use image::{DynamicImage, GrayImage, ImageBuffer, Pixel};
 
-use super::PictureFault;
+use super::{MAX_DECODED, PictureFault};
 use crate::data::Images;
 
 pub(super) fn prepare(
     picture: DynamicImage,
     [channels, height, width]: [usize; 3],
 ) -> Result<Images, PictureFault> {
+    // It is resized from top to bottom first, into four numbers of `f32` a pixel.
+    if u64::from(picture.width()).saturating_mul(16 * height as u64) > MAX_DECODED {
+        return Err(PictureFault::TooLarge);
+    }
     let picture = eight_bits(picture);
     // A network's sides are far below 2^32: its image has at most MAX_ELEMENTS pixels.
     let small = |plane: GrayImage| bilinear(&plane, width as u32, height as u32);

@@ -1,5 +1,7 @@
 //! Images as text: half blocks in colour, or characters by brightness.
 
+use unicode_width::UnicodeWidthStr;
+
 /// What text may be written with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ink {
@@ -77,7 +79,7 @@ struct Drawing {
 impl Drawing {
     fn of(image: &Captioned, width: usize, ink: Ink) -> Self {
         let pixels = Pixels::of(image).shrunk_to(width);
-        let caption = (image.caption.clone(), image.caption.chars().count());
+        let caption = (image.caption.clone(), image.caption.width());
         let lines: Vec<(String, usize)> = [caption]
             .into_iter()
             .chain(draw(&pixels, ink).map(|line| (line, pixels.width)))
@@ -251,6 +253,19 @@ mod tests {
         let bytes = [0, 255, 128, 0, 255, 128, 255, 0, 0];
         let lines = text([1, 3, 3], &bytes, 80, Ink::Plain);
         assert_eq!(lines, ["#0", " @+", "@"]);
+    }
+
+    #[test]
+    fn captions_take_the_columns_that_a_terminal_gives_them() {
+        let image = |caption: &str| Captioned {
+            caption: caption.to_owned(),
+            shape: [1, 2, 5],
+            bytes: &[255; 10],
+        };
+        let images = [image("#0 き"), image("#1 a")];
+        let lines = side_by_side(&images, 80, Ink::Plain);
+        // Kana are two columns wide.
+        assert_eq!(lines, ["#0 き  #1 a", "@@@@@  @@@@@"]);
     }
 
     #[test]

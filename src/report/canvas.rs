@@ -195,7 +195,10 @@ impl Canvas {
     }
 
     /// Width and height in whole units.
-    fn size(&self) -> Result<[u32; 2], PictureError> {
+    ///
+    /// # Errors
+    /// If that is too large for a PNG.
+    pub fn size(&self) -> Result<[u32; 2], PictureError> {
         let [width, height] = self.size.map(|size| size.ceil() * f64::from(SCALE));
         if width.max(height) > f64::from(u16::MAX) || width * height > MAX_PIXELS {
             return Err(PictureError::TooLarge { width, height });

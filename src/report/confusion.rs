@@ -40,7 +40,9 @@ impl Confusion {
         let share = self.metrics.accuracy();
         let centre = share + Z * Z / (2.0 * n);
         let spread = Z * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();
-        [centre - spread, centre + spread].map(|bound| bound / (1.0 + Z * Z / n))
+        [centre - spread, centre + spread]
+            // Where all or none are right, what is rounded off may lie outside.
+            .map(|bound| (bound / (1.0 + Z * Z / n)).clamp(0.0, 1.0))
     }
 
     /// How many images of `class` there are, and how many were recognised.

@@ -25,15 +25,15 @@ pub struct Cell<'a> {
 /// The images of `cells` as a PNG, `columns` in a row. One channel is gray, three are red, green
 /// and blue; of any other number the first is shown.
 pub fn grid(cells: &[Cell], columns: usize) -> Result<Vec<u8>, PictureError> {
-    let images = cells.iter().map(sized).collect::<Result<Vec<_>, _>>()?;
+    let sizes = cells.iter().map(Size::of).collect::<Result<Vec<_>, _>>()?;
     let captions = || cells.iter().map(|cell| cell.caption.lines());
-    let largest = |size: fn(&RgbImage) -> u32| {
-        let pixels = images.iter().map(size).max().unwrap_or(0);
+    let largest = |axis: usize| {
+        let pixels = sizes.iter().map(|size| size.shown[axis]).max().unwrap_or(0);
         f64::from(pixels) / f64::from(SCALE)
     };
     let widths = captions().flatten().map(|line| text_width(line, TEXT));
-    let width = widths.fold(largest(RgbImage::width), f64::max).ceil();
-    let height = largest(RgbImage::height);
+    let width = widths.fold(largest(0), f64::max).ceil();
+    let height = largest(1);
     let lines = captions().map(Iterator::count).max().unwrap_or(0);
     let below = if lines == 0 {
         0.0
@@ -47,7 +47,10 @@ pub fn grid(cells: &[Cell], columns: usize) -> Result<Vec<u8>, PictureError> {
         GAP + columns as f64 * (width + GAP),
         GAP + rows as f64 * (height + below + GAP),
     ]);
-    for (index, (cell, image)) in cells.iter().zip(images).enumerate() {
+    // Before any image is made as large as it is shown.
+    canvas.size()?;
+    for (index, (cell, size)) in cells.iter().zip(sizes).enumerate() {
+        let image = size.draw(cell);
         let left = GAP + (index % columns) as f64 * (width + GAP);
         let top = GAP + (index / columns) as f64 * (height + below + GAP);
         let middle = left + width / 2.0;
@@ -62,37 +65,60 @@ pub fn grid(cells: &[Cell], columns: usize) -> Result<Vec<u8>, PictureError> {
     canvas.png()
 }
 
-/// An image with every pixel a square of whole device pixels, so that none is blurred; but one of
-/// more than twice the usual size is made that small.
-fn sized(cell: &Cell) -> Result<RgbImage, PictureError> {
-    let Cell { shape, image, .. } = *cell;
-    let [channels, height, width] = shape;
-    let plane = height.checked_mul(width).filter(|&plane| plane > 0);
-    let plane = plane.filter(|plane| plane.checked_mul(channels) == Some(image.len()));
-    let (Some(plane), false) = (plane, image.is_empty()) else {
-        let bytes = image.len();
-        return Err(PictureError::Shape { shape, bytes });
-    };
-    let pixels = SIDE * f64::from(SCALE);
-    let factor = (pixels / height.max(width) as f64).round().max(1.0) as usize;
-    let [wide, high] = [width, height].map(|size| u32::try_from(size * factor));
-    let (Ok(wide), Ok(high)) = (wide, high) else {
-        let [width, height] = [width, height].map(|size| size as f64);
-        return Err(PictureError::TooLarge { width, height });
-    };
-    let rgb = RgbImage::from_fn(wide, high, |x, y| {
-        let pixel = y as usize / factor * width + x as usize / factor;
-        match channels {
-            3 => Rgb([0, 1, 2].map(|channel| image[channel * plane + pixel])),
-            _ => Rgb([image[pixel]; 3]),
+/// How large an image is shown, in device pixels: every pixel of it a square of whole ones, so that
+/// none is blurred; but one of more than twice the usual size is made that small.
+struct Size {
+    /// Device pixels of a pixel, along an axis.
+    factor: usize,
+    /// Width and height, before one that is too large is made smaller.
+    whole: [u32; 2],
+    /// Width and height.
+    shown: [u32; 2],
+}
+
+impl Size {
+    fn of(cell: &Cell) -> Result<Self, PictureError> {
+        let Cell { shape, image, .. } = *cell;
+        let [channels, height, width] = shape;
+        let plane = height.checked_mul(width).filter(|&plane| plane > 0);
+        let bytes = plane.and_then(|plane| plane.checked_mul(channels));
+        if image.is_empty() || bytes != Some(image.len()) {
+            let bytes = image.len();
+            return Err(PictureError::Shape { shape, bytes });
         }
-    });
-    let shrinking = 2.0 * pixels / f64::from(wide.max(high));
-    if shrinking >= 1.0 {
-        return Ok(rgb);
+        let pixels = SIDE * f64::from(SCALE);
+        let factor = (pixels / height.max(width) as f64).round().max(1.0) as usize;
+        let [wide, high] = [width, height].map(|size| u32::try_from(size * factor));
+        let (Ok(wide), Ok(high)) = (wide, high) else {
+            let [width, height] = [width, height].map(|size| size as f64);
+            return Err(PictureError::TooLarge { width, height });
+        };
+        let shrinking = (2.0 * pixels / f64::from(wide.max(high))).min(1.0);
+        let shown = |size| (f64::from(size) * shrinking).round().max(1.0) as u32;
+        Ok(Self {
+            factor,
+            whole: [wide, high],
+            shown: [wide, high].map(shown),
+        })
     }
-    let [wide, high] = [wide, high].map(|size| (f64::from(size) * shrinking).round().max(1.0));
-    Ok(thumbnail(&rgb, wide as u32, high as u32))
+
+    /// The image of this size.
+    fn draw(&self, cell: &Cell) -> RgbImage {
+        let ([channels, height, width], image) = (cell.shape, cell.image);
+        let (plane, factor, [wide, high]) = (height * width, self.factor, self.whole);
+        let rgb = RgbImage::from_fn(wide, high, |x, y| {
+            let pixel = y as usize / factor * width + x as usize / factor;
+            match channels {
+                3 => Rgb([0, 1, 2].map(|channel| image[channel * plane + pixel])),
+                _ => Rgb([image[pixel]; 3]),
+            }
+        });
+        let [wide, high] = self.shown;
+        match self.shown == self.whole {
+            true => rgb,
+            false => thumbnail(&rgb, wide, high),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -170,6 +196,14 @@ mod tests {
         let image = read(&grid(&[cell([1, 300, 400], &bytes, "")], 6).unwrap());
         assert_eq!(image.dimensions(), (464, 364));
         assert_eq!(read(&grid(&[], 0).unwrap()).dimensions(), (64, 64));
+    }
+
+    #[test]
+    fn more_images_than_a_picture_holds_are_refused_before_one_is_drawn() {
+        let bytes = [0; 784];
+        let cells: Vec<_> = (0..60_000).map(|_| cell([1, 28, 28], &bytes, "")).collect();
+        let result = grid(&cells, 10);
+        assert!(matches!(result, Err(PictureError::TooLarge { .. })));
     }
 
     #[test]

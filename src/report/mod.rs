@@ -54,33 +54,41 @@ pub fn plain(text: &str) -> String {
     plain
 }
 
-/// Whether the terminal may be drawn upon: stderr is one, and `NO_COLOR` is unset or empty
-/// (no-color.org).
+/// Whether the terminal may be drawn upon: stderr is one that can be, and `NO_COLOR` is unset or
+/// empty (no-color.org).
 pub fn may_draw() -> bool {
-    io::stderr().is_terminal() && !no_color()
+    io::stderr().is_terminal() && !dumb() && !no_color()
 }
 
-/// Whether stdout may have colour: it is a terminal or `CLICOLOR_FORCE` says so, and `NO_COLOR`
-/// is unset or empty, as clap decides for its help.
+/// Whether stdout may have colour: it is a terminal that has or `CLICOLOR_FORCE` says so, and
+/// `NO_COLOR` is unset or empty.
 pub fn may_colour() -> bool {
-    let forced = std::env::var_os("CLICOLOR_FORCE").is_some_and(|value| value != "0");
-    (io::stdout().is_terminal() || forced) && !no_color()
+    let forced = std::env::var_os("CLICOLOR_FORCE");
+    let forced = forced.is_some_and(|value| !value.is_empty() && value != "0");
+    (io::stdout().is_terminal() && !dumb() || forced) && !no_color()
+}
+
+/// Whether the terminal says that it obeys no sequences.
+fn dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|value| value == "dumb")
 }
 
 fn no_color() -> bool {
     std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
 
-/// The columns of the terminal that `stream` is, or 80 where it is none.
+/// The columns and rows of the terminal that `stream` is, or 80 and 24 where it is none.
 #[cfg(unix)]
-pub fn terminal_width(stream: impl std::os::fd::AsFd) -> u16 {
-    terminal_size::terminal_size_of(stream).map_or(80, |(width, _)| width.0)
+pub fn terminal_size(stream: impl std::os::fd::AsFd) -> [u16; 2] {
+    ::terminal_size::terminal_size_of(stream)
+        .map_or([80, 24], |(width, height)| [width.0, height.0])
 }
 
-/// The columns of the terminal that `stream` is, or 80 where it is none.
+/// The columns and rows of the terminal that `stream` is, or 80 and 24 where it is none.
 #[cfg(windows)]
-pub fn terminal_width(stream: impl std::os::windows::io::AsHandle) -> u16 {
-    terminal_size::terminal_size_of(stream).map_or(80, |(width, _)| width.0)
+pub fn terminal_size(stream: impl std::os::windows::io::AsHandle) -> [u16; 2] {
+    ::terminal_size::terminal_size_of(stream)
+        .map_or([80, 24], |(width, height)| [width.0, height.0])
 }
 
 /// A whole number with commas: 60,000.

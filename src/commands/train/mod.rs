@@ -14,7 +14,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser};
 use super::{BUILTIN, DataArgs, EngineArgs, Failure, NetworkArg, described, devices, open_model};
 use crate::report::curves::curves;
 use crate::report::plot::plot;
-use crate::report::{Bar, drawn_note, grouped, line, may_draw, note, percent, terminal_width};
+use crate::report::{Bar, drawn_note, grouped, line, may_draw, note, percent, terminal_size};
 use longhand::data::Data;
 use longhand::digest;
 use longhand::engines::memory::Load;
@@ -470,8 +470,11 @@ impl Run<'_> {
             self.draw_curves()?;
         }
         if self.args.plot {
-            let plot = self.plot();
-            self.bar.set_above(&plot);
+            let (plot, [_, rows]) = (self.plot(), terminal_size(io::stderr()));
+            // What is higher than the terminal would push the bar out of it.
+            if plot.lines().count() < usize::from(rows) {
+                self.bar.set_above(&plot);
+            }
         }
         if self.args.json {
             let row = serde_json::to_string(&record.row())?;
@@ -524,7 +527,7 @@ impl Run<'_> {
 
     /// The history as lines of text, as wide as the terminal.
     fn plot(&self) -> String {
-        let width = terminal_width(io::stderr());
+        let [width, _] = terminal_size(io::stderr());
         let epochs = self.checkpoint.record.recipe.epochs;
         plot(
             &self.checkpoint.history,
