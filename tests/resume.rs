@@ -321,28 +321,144 @@ fn a_damaged_state_is_refused_and_left_alone() {
 #[test]
 fn a_full_disk_leaves_the_last_checkpoint() {
     let place = Place::new();
-    // Of 110 KB a state and 28 KB a model.
-    fs::write(place.path("net"), "flatten, linear 100, linear 4").unwrap();
-    let whole = place.train_as("--epochs 4 --out whole");
+    // A state is larger than all else.
+    fs::write(place.path("net"), "flatten, linear 300, linear 4").unwrap();
+    let whole = place.train_as("--epochs 60 --out whole");
     place.train_as("--epochs 2 --out run");
-    let before = place.checkpoint("run");
+    let state = fs::metadata(place.path("run/state.safetensors")).unwrap();
+    // It grows by a line of history an epoch, and by what is said of its going on.
+    let blocks = (state.len() + 4096).div_ceil(512);
     let program = assert_cmd::cargo::cargo_bin!("longhand").display();
-    let line =
-        format!("trap '' XFSZ; ulimit -f 80; exec {program} train --out run --resume --epochs 4");
+    let line = format!(
+        "trap '' XFSZ; ulimit -f {blocks}; exec {program} train --out run --resume --epochs 60"
+    );
     let mut shell = std::process::Command::new("sh");
     shell.args(["-c", &line]).current_dir(place.folder.path());
     let assert = assert_cmd::Command::from_std(shell).assert();
-    place::failed(assert, 1, &["run/state.safetensors: "]);
-    let after = place.checkpoint("run");
-    assert!(after.state == before.state && after.history == before.history);
+    let left = place.checkpoint("run");
+    let done = left.history.len();
+    assert!(
+        (3..60).contains(&done),
+        "{done} epochs: the limit is not where it should be"
+    );
+    let words = [
+        "run/state.safetensors: ",
+        &format!("The weights after epoch {done} are in run/model.safetensors"),
+    ];
+    place::failed(assert, 1, &words);
     assert!(
         names(&place.path("run"))
             .iter()
             .all(|name| !name.starts_with(".unfinished"))
     );
-    let assert = place.succeeds("train --out run --resume --epochs 4");
+    // What is told of the run is what is there.
+    let (run, model) = (
+        place.run("run"),
+        Model::open(&place.path("run/model.safetensors"), None),
+    );
+    let sum = longhand::digest::sha256(&model.unwrap().parameters);
+    assert_eq!(
+        (&run["status"], &run["result"]["epoch"]),
+        (&"failed".into(), &done.into())
+    );
+    assert_eq!(run["result"]["weights_sha256"], sum);
+    assert_eq!(place.history("run").len(), done);
+    let assert = place.succeeds("train --out run --resume --epochs 60");
     assert_eq!(hash(&assert), whole);
     place.same("run", "whole");
+}
+
+/// With its network, data and settings, none of which need be said again.
+#[test]
+fn a_run_without_an_epoch_is_begun_again_as_it_was_to_be() {
+    let place = Place::new();
+    let line = format!("{TRAIN} --epochs 3 --seed 7 --momentum 0.1 --out run");
+    let words = ["the loss is", "No epoch was done"];
+    place.fails(1, &format!("{line} --lr 1e30"), &words);
+    assert!(!place.path("run/state.safetensors").exists());
+    place.fails(1, "train --out run --resume", &words);
+    let whole = hash(&place.succeeds("train --out run --resume --lr 0.1"));
+    let again = place.train_as("--epochs 3 --seed 7 --momentum 0.1 --lr 0.1 --out again");
+    assert_eq!(again, whole);
+    place.same("run", "again");
+}
+
+#[test]
+fn a_run_that_was_over_is_only_looked_at() {
+    let place = Place::new();
+    for (folder, flags) in [
+        ("all", "--epochs 2"),
+        ("patient", "--epochs 50 --validation 40 --patience 1 --lr 0"),
+    ] {
+        place.train_as(&format!("--engine reference {flags} --out {folder}"));
+        let before = place.run(folder);
+        place.succeeds(&format!("train --out {folder} --resume --engine im2col"));
+        assert_eq!(place.run(folder), before);
+    }
+}
+
+#[test]
+fn what_computed_each_part_of_a_run_is_written_down() {
+    let place = Place::new();
+    place.train_as("--epochs 2 --engine reference --out run");
+    place.succeeds("train --out run --resume --epochs 4 --engine im2col");
+    let run = place.run("run");
+    assert_eq!(run["machine"]["engine"], "reference");
+    assert_eq!(run["resumed"][0]["machine"]["engine"], "im2col");
+    let assert = place.succeeds("train --like run --out like");
+    let said = stdout(&assert);
+    // With luck they are the same.
+    assert!(
+        said.contains("reference, then im2col on") || said.contains("bit for bit"),
+        "{said}"
+    );
+}
+
+#[test]
+fn images_must_lie_as_they_lay() {
+    let place = Place::new();
+    place.train_as("--epochs 1 --emnist --out run");
+    let line = "train --data data --out run --resume --epochs 2";
+    place.fails(1, line, &["--emnist is true, now false"]);
+    place.succeeds(&format!("{line} --emnist"));
+}
+
+/// As `nohup` starts a program.
+#[cfg(unix)]
+#[test]
+fn a_signal_that_is_ignored_from_the_beginning_stops_nothing() {
+    let place = Place::new();
+    let program = assert_cmd::cargo::cargo_bin!("longhand").display();
+    let line = format!("trap '' HUP; exec {program} {TRAIN} --epochs 400 --out run");
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", &line]).current_dir(place.folder.path());
+    let mut child = shell
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    while !place.path("run/state.safetensors").exists() {
+        assert!(child.try_wait().unwrap().is_none(), "training has ended");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let kill = |signal: &str| {
+        let mut kill = std::process::Command::new("kill");
+        kill.args([signal, &child.id().to_string()])
+            .status()
+            .unwrap()
+    };
+    assert!(kill("-HUP").success());
+    // To have it noted takes an epoch, which is milliseconds.
+    std::thread::sleep(Duration::from_millis(100));
+    let done = place.checkpoint("run").history.len();
+    assert!(kill("-TERM").success());
+    let status = child.wait().unwrap();
+    let run = place.run("run");
+    match run["status"].as_str() {
+        Some("interrupted") => assert!(place.checkpoint("run").history.len() >= done),
+        // A fast machine was through before the second signal.
+        other => assert_eq!((other, status.success()), (Some("finished"), true)),
+    }
 }
 
 #[cfg(unix)]

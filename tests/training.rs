@@ -346,3 +346,32 @@ fn weights_that_the_last_step_has_spoilt_are_an_error_and_no_checkpoint() {
     );
     assert_eq!(checkpoints, 0);
 }
+
+#[test]
+fn moments_that_are_not_finite_are_an_error_and_no_checkpoint() {
+    let data = hundred();
+    let description = tutorial().description().clone();
+    let network = Network::new(&description, None).unwrap();
+    let engine = engines::open(
+        EngineKind::Im2col,
+        network.clone(),
+        data.normalisation.clone(),
+        None,
+    );
+    let recipe = Recipe {
+        epochs: 1,
+        optimiser: Optimiser::Adam(Adam::default()),
+        ..Recipe::default()
+    };
+    // With it the parameters stand still, and nothing else is wrong.
+    let mut state = TrainingState::initial(&network, 1);
+    state.second_moment.fill(f32::INFINITY);
+    let history = Vec::new();
+    let start = Start::After { history, state };
+    let watch = &mut |event: Event| {
+        assert!(!matches!(event, Event::Epoch { .. }));
+        ControlFlow::Continue(())
+    };
+    let error = train(engine.unwrap().as_mut(), &data, &recipe, start, watch).unwrap_err();
+    assert!(error.diverged(), "{error}");
+}

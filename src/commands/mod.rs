@@ -216,12 +216,20 @@ struct EngineArgs {
     /// What computes [default: auto]
     #[arg(long, value_parser = EngineParser)]
     engine: Option<EngineKind>,
-    /// How many threads compute [default: as many as the machine has]
-    #[arg(long, value_name = "N")]
+    /// How many threads compute, 1024 at most [default: as many as the machine has]
+    #[arg(long, value_name = "N", value_parser = threads)]
     threads: Option<NonZeroUsize>,
     /// The most memory that a network may take, about, in megabytes [default: 800]
     #[arg(long, value_name = "MB")]
     max_memory: Option<u64>,
+}
+
+/// Far more than there are cores only take memory, until the system refuses another.
+fn threads(text: &str) -> Result<NonZeroUsize, String> {
+    match text.parse::<NonZeroUsize>() {
+        Ok(threads) if threads.get() <= 1024 => Ok(threads),
+        _ => Err("it must be a whole number from 1 to 1024".to_owned()),
+    }
 }
 
 impl EngineArgs {

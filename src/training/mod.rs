@@ -57,6 +57,19 @@ pub enum TrainingError {
     },
 }
 
+impl TrainingError {
+    /// Whether numbers were no longer finite, as they would be again with the same settings.
+    pub fn diverged(&self) -> bool {
+        matches!(
+            self,
+            Self::Epoch {
+                source: EngineError::NotFinite { .. },
+                ..
+            }
+        )
+    }
+}
+
 /// What training begins with.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Start {
@@ -142,8 +155,7 @@ pub fn train(
 
     let done = history.last().map_or(0, |last| last.epoch);
     for epoch in done + 1..=recipe.epochs {
-        let waited = history::best(&history).map(|best| epoch - 1 - best.epoch);
-        if waited.is_some_and(|waited| recipe.patience.is_some_and(|most| waited >= most)) {
+        if is_over(&history, recipe) {
             break;
         }
         let ended = |error| match error {
@@ -167,7 +179,15 @@ pub fn train(
         // The last step may have diverged, which no batch of the epoch shows any more.
         let losses = [Some(test), validation].map(|judged| judged.map_or(0.0, |m| m.loss()));
         let spoilt = losses.into_iter().find(|loss| !loss.is_finite());
-        if spoilt.is_some() || !state.parameters.iter().all(|p| p.is_finite()) {
+        // A moment that is not finite lets parameters stand still for good.
+        let vectors = [
+            &state.parameters,
+            &state.first_moment,
+            &state.second_moment,
+            &state.average,
+        ];
+        let finite = vectors.into_iter().flatten().all(|x| x.is_finite());
+        if spoilt.is_some() || !finite {
             return Err(ended(EngineError::NotFinite {
                 step: order.len().div_ceil(rule.batch_size),
                 loss: spoilt.unwrap_or(test.loss()),
@@ -194,6 +214,14 @@ pub fn train(
         }
     }
     Ok(history)
+}
+
+/// Whether no epoch is left to do: all are done, or patience is at an end.
+pub fn is_over(history: &[EpochRecord], recipe: &Recipe) -> bool {
+    let done = history.last().map_or(0, |last| last.epoch);
+    let waited = history::best(history).map(|best| done - best.epoch);
+    let patience = recipe.patience.zip(waited);
+    done >= recipe.epochs || patience.is_some_and(|(most, waited)| waited >= most)
 }
 
 /// What the weights that `state` gives say about each of `sets`. The engine keeps the state.

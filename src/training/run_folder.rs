@@ -16,13 +16,15 @@ use crate::formats::weights::ModelError;
 /// Where runs go that are given no folder.
 pub const RUNS: &str = "runs";
 
+/// The record of a run.
+pub const RUN: &str = "run.json";
+
 const STATE: &str = "state.safetensors";
 const MODEL: &str = "model.safetensors";
 const BEST: &str = "best.safetensors";
 const HISTORY: &str = "history.csv";
 const CURVES_SVG: &str = "curves.svg";
 const CURVES_PNG: &str = "curves.png";
-const RUN: &str = "run.json";
 
 /// All files of a run, the state first, from which the others can be made again.
 const FILES: [&str; 7] = [STATE, MODEL, BEST, HISTORY, CURVES_SVG, CURVES_PNG, RUN];
@@ -126,14 +128,23 @@ impl RunFolder {
     /// If the state cannot be read, or there are weights without one; else as [`RunFolder::at`].
     pub fn resume(path: &Path) -> Result<(Self, Option<Checkpoint>), RunFolderError> {
         let folder = Self::locked(path)?;
-        let state = path.join(STATE);
-        if fs::symlink_metadata(&state).is_ok() {
-            let checkpoint = Checkpoint::open(&state)?;
-            return Ok((folder, Some(checkpoint)));
+        match folder.checkpoint()? {
+            None if folder.has_any(&[MODEL, BEST, HISTORY]) => {
+                Err(RunFolderError::NoState(path.to_owned()))
+            }
+            checkpoint => Ok((folder, checkpoint)),
         }
-        match folder.has_any(&[MODEL, BEST, HISTORY]) {
-            true => Err(RunFolderError::NoState(path.to_owned())),
-            false => Ok((folder, None)),
+    }
+
+    /// What its run left to go on from, if it did an epoch.
+    ///
+    /// # Errors
+    /// If the state cannot be read.
+    pub fn checkpoint(&self) -> Result<Option<Checkpoint>, RunFolderError> {
+        let state = self.path.join(STATE);
+        match fs::symlink_metadata(&state) {
+            Ok(_) => Ok(Some(Checkpoint::open(&state)?)),
+            Err(_) => Ok(None),
         }
     }
 

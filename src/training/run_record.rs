@@ -23,7 +23,7 @@ pub struct RunRecord {
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<String>,
-    /// What computed it.
+    /// What computed it, up to where it was resumed.
     pub machine: Machine,
     /// What it learned from.
     pub data: DataRecord,
@@ -42,6 +42,22 @@ pub struct RunRecord {
     /// What came out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<RunResult>,
+}
+
+impl RunRecord {
+    /// The engines that computed it, in their order, each as in `lanes (avx512)`.
+    pub fn engines(&self) -> Vec<String> {
+        let resumed = self.resumed.iter().filter_map(|part| part.machine.as_ref());
+        let engines = std::iter::once(&self.machine).chain(resumed);
+        let mut names: Vec<_> = engines
+            .map(|machine| match &machine.instructions {
+                Some(instructions) => format!("{} ({instructions})", machine.engine),
+                None => machine.engine.clone(),
+            })
+            .collect();
+        names.dedup();
+        names
+    }
 }
 
 /// How far a run is.
@@ -67,6 +83,9 @@ pub struct Resumed {
     pub after_epoch: u32,
     /// The words of the command line.
     pub command: Vec<String>,
+    /// What computed it from then on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<Machine>,
 }
 
 /// What computed a run.
@@ -76,6 +95,9 @@ pub struct Machine {
     pub cpu: String,
     /// The engine's name.
     pub engine: String,
+    /// The instructions of `lanes`, which change the last bits of a sum.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instructions: Option<String>,
     /// How many threads it had, which changes no weight.
     pub threads: usize,
 }

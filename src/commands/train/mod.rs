@@ -2,21 +2,23 @@
 
 mod recipe;
 mod resume;
+mod signals;
 
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
 
+use self::resume::Found;
 use super::{BUILTIN, DataArgs, EngineArgs, Failure, NetworkArg, described, devices, open_model};
 use crate::report::curves::curves;
 use crate::report::plot::plot;
 use crate::report::{Bar, drawn_note, grouped, line, may_draw, note, percent, terminal_size};
 use longhand::data::Data;
 use longhand::digest;
+use longhand::engines::lanes::Settings;
 use longhand::engines::memory::Load;
 use longhand::engines::{Engine, EngineKind};
 use longhand::formats::weights::ModelFault;
@@ -28,7 +30,8 @@ use longhand::training::run_record::{
     DataRecord, InitRecord, Machine, RunRecord, RunResult, Seconds, Status,
 };
 use longhand::training::{
-    Checkpoint, EpochRecord, Event, Recipe, RunFolder, Start, TrainingError, run_folder, train,
+    Checkpoint, EpochRecord, Event, Recipe, RunFolder, Start, TrainingError, is_over, run_folder,
+    train,
 };
 
 #[derive(clap::Args)]
@@ -80,9 +83,6 @@ fn recipe_names() -> PossibleValuesParser {
     PossibleValuesParser::new(Recipe::NAMES.map(value))
 }
 
-/// Set by Ctrl-C.
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-
 /// Points of the learning rate's curve: enough that a picture shows no corner that is none.
 const RATES: u64 = 600;
 
@@ -94,26 +94,25 @@ pub fn run(args: &Args, started: Instant) -> Result<(), Failure> {
         Some(folder) => Some(RunFolder::record(folder)?),
         None => None,
     };
-    let (folder, stored) = match args.resume {
+    let Found {
+        folder,
+        stored,
+        begun,
+    } = match args.resume {
         true => resume::find(args)?,
-        false => (None, None),
+        false => Found::default(),
     };
+    // What is done again from its first step.
+    let again = like.as_ref().or(begun.as_ref());
     // What is not asked for is as in this run.
-    let before = like
-        .as_ref()
-        .or(stored.as_ref().map(|stored| &stored.record));
+    let before = again.or(stored.as_ref().map(|stored| &stored.record));
     let base = match (before, &args.recipe) {
         (_, Some(name)) => Recipe::named(name).unwrap_or_default(),
         (Some(run), None) => run.recipe,
         (None, None) => Recipe::default(),
     };
     let recipe = args.settings.over(base)?;
-    // A second Ctrl-C does not wait for anything.
-    ctrlc::set_handler(|| {
-        if INTERRUPTED.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-    })?;
+    signals::watch()?;
 
     let source = match before {
         Some(run) => args.data.or(&run.data),
@@ -123,12 +122,24 @@ pub fn run(args: &Args, started: Instant) -> Result<(), Failure> {
         true => source.open_quietly()?,
         false => source.open()?,
     };
-    if let (Some(run), None) = (&like, &args.data.data) {
+    if let (Some(run), None) = (again, &args.data.data) {
         check_same_data(&data, run)?;
     }
-    let init = Init::open(args, like.as_ref())?;
+    let (held_out, images) = (recipe.validation, data.train.len());
+    if held_out >= images {
+        return Err(TrainingError::Validation { held_out, images }.into());
+    }
+    let init = Init::open(args, again)?;
     let description = description(args, before, init.as_ref(), &data)?;
-    let network = Network::new(&description, Some(data.train.images().shape()))?;
+    let network = Network::new(&description, Some(data.train.images().shape()));
+    let network = network.map_err(|error| match (&init, &args.network, before) {
+        // Nobody asked for this network but the file.
+        (Some(init), None, None) => {
+            let message = format!("{}, on these images: {error}", init.path.display());
+            Failure::Failed(message.into())
+        }
+        _ => error.into(),
+    })?;
     network.check_classes(data.train.classes())?;
     let recorded = before.and_then(|run| EngineKind::named(&run.machine.engine));
     let kind = recorded.unwrap_or(EngineKind::Auto);
@@ -151,9 +162,10 @@ pub fn run(args: &Args, started: Instant) -> Result<(), Failure> {
         // Which of the GPUs.
         record.machine.engine = kind.to_string();
     }
-    let checkpoint = match stored {
-        Some(stored) => resume::go_on(stored, record)?,
-        None => Checkpoint {
+    let computing = record.machine.clone();
+    let checkpoint = match (stored, &folder) {
+        (Some(stored), Some(folder)) => resume::go_on(stored, record, folder)?,
+        _ => Checkpoint {
             record,
             history: Vec::new(),
             state: TrainingState::from_parameters(Vec::new()),
@@ -178,6 +190,9 @@ pub fn run(args: &Args, started: Instant) -> Result<(), Failure> {
     let mut run = Run {
         args,
         started,
+        computing,
+        was_over: is_over(&checkpoint.history, &recipe),
+        unsaved: false,
         bar: Bar::new(recipe.epochs, !args.quiet),
         checkpoint,
         folder,
@@ -323,6 +338,11 @@ fn record(
         machine: Machine {
             cpu: devices::cpu_name(),
             engine: engine.name().to_owned(),
+            instructions: match engine.name() {
+                "lanes" => Settings::from_environment().ok(),
+                _ => None,
+            }
+            .map(|settings| settings.path.name().to_owned()),
             threads: engine.threads(),
         },
         data: DataRecord {
@@ -351,6 +371,12 @@ fn record(
 struct Run<'a> {
     args: &'a Args,
     started: Instant,
+    /// What computes now, which may be another than what the run began with.
+    computing: Machine,
+    /// Whether there was nothing left to do.
+    was_over: bool,
+    /// Whether the last epoch could not be saved.
+    unsaved: bool,
     bar: Bar,
     /// The run at the end of its last epoch, with `run.json`.
     checkpoint: Checkpoint,
@@ -371,9 +397,9 @@ impl Run<'_> {
     /// Writes `run.json` before anything is computed, so that a folder that cannot be written is
     /// known at once; and what was stopped, perhaps in the midst of writing, is written again.
     fn begin(&mut self) -> Result<(), Failure> {
+        let machine = &self.computing;
         let RunRecord {
             data,
-            machine,
             recipe,
             init,
             network,
@@ -412,9 +438,12 @@ impl Run<'_> {
             ));
             if done > 0 {
                 let (folder, epochs) = (self.folder.path().display(), recipe.epochs);
-                match done == epochs as usize {
-                    true => note(format_args!("{folder}: all {epochs} epochs are done")),
-                    false => note(format_args!(
+                match (self.was_over, done == epochs as usize) {
+                    (true, true) => note(format_args!("{folder}: all {epochs} epochs are done")),
+                    (true, false) => note(format_args!(
+                        "{folder}: stopped after epoch {done} of {epochs}, its patience being at an end"
+                    )),
+                    (false, _) => note(format_args!(
                         "{folder}: going on after epoch {done} of {epochs}"
                     )),
                 }
@@ -453,7 +482,7 @@ impl Run<'_> {
                 }
             }
         }
-        if INTERRUPTED.load(Ordering::Relaxed) {
+        if signals::interrupted() {
             ControlFlow::Break(())
         } else {
             ControlFlow::Continue(())
@@ -461,7 +490,9 @@ impl Run<'_> {
     }
 
     fn epoch(&mut self, record: &EpochRecord) -> Result<(), Failure> {
-        self.folder.save_epoch(&self.checkpoint)?;
+        let saved = self.folder.save_epoch(&self.checkpoint);
+        self.unsaved = saved.is_err();
+        saved?;
         if self.checkpoint.history.len() == 1 {
             // An older run that was in the folder is gone only now.
             self.folder.save_run(&self.checkpoint.record)?;
@@ -539,15 +570,29 @@ impl Run<'_> {
 
     /// Completes `run.json` and says how training ended.
     fn end(mut self, result: Result<Vec<EpochRecord>, TrainingError>) -> Result<(), Failure> {
+        if self.unsaved
+            && let Ok(Some(saved)) = self.folder.checkpoint()
+        {
+            // What is told of the run is what its folder has.
+            self.checkpoint = saved;
+        }
         let failure = match (result, self.failure.take()) {
             (Ok(_), None) => None,
+            (_, Some(Failure::Failed(error))) if self.unsaved => {
+                let message = format!("{error}. {}", capitalised(&self.kept()));
+                Some((Status::Failed, Failure::Failed(message.into())))
+            }
             (_, Some(failure)) => Some((Status::Failed, failure)),
             (Err(TrainingError::Stopped { epoch }), None) => {
                 let message = format!("interrupted in epoch {epoch}: {}", self.kept());
                 Some((Status::Interrupted, Failure::Interrupted(message)))
             }
             (Err(error), None) => {
-                let message = format!("{error}. {}", capitalised(&self.kept()));
+                let kept = match error.diverged() {
+                    true => self.kept_to_begin_with(),
+                    false => self.kept(),
+                };
+                let message = format!("{error}. {}", capitalised(&kept));
                 Some((Status::Failed, Failure::Failed(message.into())))
             }
         };
@@ -572,8 +617,14 @@ impl Run<'_> {
         self.checkpoint.record.status = failure
             .as_ref()
             .map_or(Status::Finished, |(status, _)| *status);
-        self.checkpoint.record.ended = Some(jiff::Timestamp::now().to_string());
-        self.checkpoint.record.seconds = Some(seconds);
+        let ended = jiff::Timestamp::now().to_string();
+        let record = &mut self.checkpoint.record;
+        match (self.was_over, record.seconds) {
+            // It was only looked at again.
+            (true, Some(_)) => {}
+            _ => (record.ended, record.seconds) = (Some(ended), Some(seconds)),
+        }
+        let seconds = record.seconds.unwrap_or(seconds);
         let last = self.checkpoint.history.last().copied();
         self.checkpoint.record.result = last.map(|last| RunResult {
             last: last.row(),
@@ -588,6 +639,12 @@ impl Run<'_> {
         written?;
         match last {
             Some(last) if !self.args.json => self.say_result(&last, &hash, seconds),
+            Some(_) if !self.args.quiet => {
+                if let Some(repeated) = self.repeated(&hash) {
+                    note(format_args!("{repeated}"));
+                }
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
@@ -625,7 +682,9 @@ impl Run<'_> {
             ))?;
         }
         line(format_args!("weights SHA-256 {hash}"))?;
-        self.say_repeated(hash)?;
+        if let Some(repeated) = self.repeated(hash) {
+            line(format_args!("{repeated}"))?;
+        }
         line(format_args!(
             "{}: {}",
             self.folder.path().display(),
@@ -634,37 +693,35 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Says whether a repeated run gave the same weights, if nothing that bears on them differs.
-    fn say_repeated(&self, hash: &str) -> Result<(), Failure> {
-        let Some((folder, like)) = self.args.like.as_ref().zip(self.like.as_ref()) else {
-            return Ok(());
-        };
+    /// Whether a repeated run gave the same weights, if it was asked to do the same to its end; and if
+    /// not, what computed the other.
+    fn repeated(&self, hash: &str) -> Option<String> {
+        let (folder, like) = self.args.like.as_ref().zip(self.like.as_ref())?;
         let what = |run: &RunRecord| {
             let md5s = run.data.files.iter().map(|file| file.md5.clone());
             (
                 run.network.clone(),
                 run.recipe,
-                run.machine.engine.clone(),
                 run.init.as_ref().map(|init| init.weights_sha256.clone()),
                 md5s.collect::<Vec<_>>(),
+                run.data.emnist,
             )
         };
-        let Some(result) = &like.result else {
-            return Ok(());
-        };
+        let result = like.result.as_ref()?;
         if what(like) != what(&self.checkpoint.record) || like.status != Status::Finished {
-            return Ok(());
+            return None;
         }
         let folder = folder.display();
-        if result.weights_sha256 == hash {
-            line(format_args!("the same weights as {folder}, bit for bit"))?;
-        } else {
-            line(format_args!(
-                "other weights than {folder} ({}): that was longhand {} on {}",
-                result.weights_sha256, like.longhand, like.machine.cpu
-            ))?;
-        }
-        Ok(())
+        Some(match result.weights_sha256 == hash {
+            true => format!("the same weights as {folder}, bit for bit"),
+            false => format!(
+                "other weights than {folder} ({}): that was longhand {}, {} on {}",
+                result.weights_sha256,
+                like.longhand,
+                like.engines().join(", then "),
+                like.machine.cpu
+            ),
+        })
     }
 
     /// What is left of a run that did not end.
@@ -676,11 +733,29 @@ impl Run<'_> {
                 self.folder.model().display(),
                 self.folder.path().display()
             ),
-            None if self.folder.has_old_run() => format!(
+            None => self.nothing_kept(),
+        }
+    }
+
+    /// The same where to go on from there would end the same way.
+    fn kept_to_begin_with(&self) -> String {
+        match self.checkpoint.history.last() {
+            Some(last) => format!(
+                "the weights after epoch {} are in {model}; --init {model} begins with them",
+                last.epoch,
+                model = self.folder.model().display(),
+            ),
+            None => self.nothing_kept(),
+        }
+    }
+
+    fn nothing_kept(&self) -> String {
+        match self.folder.has_old_run() {
+            true => format!(
                 "no epoch was done; the run that was in {} is still there",
                 self.folder.path().display()
             ),
-            None => "no epoch was done, so there are no weights yet".to_owned(),
+            false => "no epoch was done, so there are no weights yet".to_owned(),
         }
     }
 }

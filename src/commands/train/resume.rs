@@ -7,25 +7,48 @@ use serde_json::Value;
 use super::Args;
 use crate::commands::Failure;
 use longhand::training::run_record::{DataRecord, Resumed, RunRecord};
-use longhand::training::{Checkpoint, RunFolder, run_folder};
+use longhand::training::{Checkpoint, RunFolder, is_over, run_folder};
 
-/// The folder of the run to go on with, and what is left of it; nothing where there is none.
-pub fn find(args: &Args) -> Result<(Option<RunFolder>, Option<Checkpoint>), Failure> {
+/// The run to go on with; nothing where there is none.
+#[derive(Default)]
+pub struct Found {
+    pub folder: Option<RunFolder>,
+    /// What is left of it.
+    pub stored: Option<Checkpoint>,
+    /// What it was to be, if it was stopped before its first epoch was done.
+    pub begun: Option<RunRecord>,
+}
+
+pub fn find(args: &Args) -> Result<Found, Failure> {
     let newest = || run_folder::newest(Path::new(run_folder::RUNS));
     match args.out.clone().or_else(newest) {
         // A folder that is still to be made is made when all else is known to be right.
         Some(path) if path.exists() => {
-            let (folder, checkpoint) = RunFolder::resume(&path)?;
-            Ok((Some(folder), checkpoint))
+            let (folder, stored) = RunFolder::resume(&path)?;
+            let begun = match stored {
+                None if folder.files().contains(&run_folder::RUN) => {
+                    Some(RunFolder::record(&path)?)
+                }
+                _ => None,
+            };
+            Ok(Found {
+                folder: Some(folder),
+                stored,
+                begun,
+            })
         }
-        _ => Ok((None, None)),
+        _ => Ok(Found::default()),
     }
 }
 
-/// The `stored` run with what is asked for `now`.
+/// The `stored` run of this folder with what is asked for `now`.
 ///
 /// Fails, naming all of it, if something differs that the weights depend on.
-pub fn go_on(stored: Checkpoint, now: RunRecord) -> Result<Checkpoint, Failure> {
+pub fn go_on(
+    stored: Checkpoint,
+    now: RunRecord,
+    folder: &RunFolder,
+) -> Result<Checkpoint, Failure> {
     let differences = differences(&stored.record, &now);
     if !differences.is_empty() {
         let message = format!(
@@ -34,8 +57,19 @@ pub fn go_on(stored: Checkpoint, now: RunRecord) -> Result<Checkpoint, Failure> 
         );
         return Err(Failure::Failed(message.into()));
     }
+    if is_over(&stored.history, &now.recipe) {
+        // How it ended is only in `run.json`.
+        let ended = RunFolder::record(folder.path()).ok();
+        let record = ended.filter(|run| run.started == stored.record.started);
+        return Ok(Checkpoint {
+            record: record.unwrap_or(stored.record),
+            ..stored
+        });
+    }
     let done = stored.history.last().map_or(0, |last| last.epoch);
     let mut record = RunRecord {
+        longhand: stored.record.longhand,
+        machine: stored.record.machine,
         command: stored.record.command,
         started: stored.record.started,
         resumed: stored.record.resumed,
@@ -47,13 +81,12 @@ pub fn go_on(stored: Checkpoint, now: RunRecord) -> Result<Checkpoint, Failure> 
         },
         ..now
     };
-    if done < record.recipe.epochs {
-        record.resumed.push(Resumed {
-            at: now.started,
-            after_epoch: done,
-            command: now.command,
-        });
-    }
+    record.resumed.push(Resumed {
+        at: now.started,
+        after_epoch: done,
+        command: now.command,
+        machine: Some(now.machine),
+    });
     Ok(Checkpoint { record, ..stored })
 }
 
@@ -72,6 +105,8 @@ fn differences(stored: &RunRecord, now: &RunRecord) -> Vec<String> {
     }
     let of = |values: &[f32]| format!("{values:?}");
     let (then, today) = (&stored.data, &now.data);
+    let emnist = |data: &DataRecord| data.emnist.to_string();
+    compare("--emnist", &emnist(then), &emnist(today));
     compare("the pixels' mean", &of(&then.mean), &of(&today.mean));
     compare(
         "the pixels' deviation",
