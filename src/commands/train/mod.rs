@@ -162,6 +162,10 @@ pub fn run(args: &Args, started: Instant) -> Result<(), Failure> {
         // Which of the GPUs.
         record.machine.engine = kind.to_string();
     }
+    if let (Some(run), None) = (again, &args.data.data) {
+        // Not by the full path that it was found at.
+        record.data.name.clone_from(&run.data.name);
+    }
     let computing = record.machine.clone();
     let checkpoint = match (stored, &folder) {
         (Some(stored), Some(folder)) => resume::go_on(stored, record, folder)?,
