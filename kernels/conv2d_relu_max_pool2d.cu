@@ -4,10 +4,11 @@
 // ReLU stopped it. Pooling first gives the same, and asks ReLU of a quarter of the numbers.
 //
 // Against three kernels the convolution's y, four times as large as the pooled one, is not written and
-// read twice over: 2.9 MB a step of the tutorial's first convolution at batch 32, and two launches each
-// way are gone, which there count for more. Against the first rung a 5 x 5 window needs 61 numbers from
-// shared memory for 100 multiply-adds, not 200 from the caches. Back, only one pixel a window has a
-// gradient: the weights' takes a quarter of the operations of the definition. Not measured yet.
+// read twice over: 2.9 MB a step of the tutorial's first convolution at batch 32; and two launches
+// forward and three or four back are gone, which there count for more. Against the first rung a tile of
+// 2 x 2 windows of 5 x 5 needs 61 numbers from shared memory for 100 multiply-adds, not 200 from the
+// caches. Back, only one pixel a window has a gradient: the weights' takes a quarter of the operations
+// of the definition. Not measured yet.
 //
 // `s` are the convolution's sizes, `p` the pooling's, whose x is the convolution's y.
 // x: (N, C, H, W), weight: (O, C, kh, kw), bias: (O), y and winners: (N, O, p.oh, p.ow).

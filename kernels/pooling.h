@@ -15,8 +15,8 @@ __device__ int winner(const float* plane, Windows s, int i, int j)
             int column = j * s.stride_w + b - s.padding_w;
             if (column < 0 || column >= s.w) continue;
             int pixel = row * s.w + column;
-            bool wins = best < 0 || plane[pixel] > plane[best]
-                || (plane[pixel] != plane[pixel] && plane[best] == plane[best]);
+            // Of several NaN the last wins, as it does on the CPU.
+            bool wins = best < 0 || plane[pixel] > plane[best] || plane[pixel] != plane[pixel];
             if (wins) best = pixel;
         }
     }

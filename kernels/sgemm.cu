@@ -38,7 +38,8 @@ extern "C" __global__ void sgemm_coalesced(
 
 // 3. A tile in shared memory: a block computes 32 x 32 numbers, and reads 32 columns of A and 32 rows
 // of B at a time into memory that all its threads see. Each number that is read is used 32 times: 8 /
-// 32 bytes for a multiply-add. Now shared memory is the bound: two loads for each multiply-add.
+// 32 bytes for a multiply-add. Now shared memory is the bound: a thread has four sums of one column,
+// so five loads for four multiply-adds.
 extern "C" __global__ void sgemm_shared(
     const float* a, const float* b, float* c, int m, int n, int k)
 {
@@ -68,8 +69,8 @@ extern "C" __global__ void sgemm_shared(
 }
 
 // 4. A tile in registers: a block computes 64 x 64 numbers and a thread 4 x 4 of them. Eight loads
-// from shared memory give sixteen multiply-adds, a quarter of rung 3; global memory gives 8 / 64 bytes
-// for each. A is stored with rows and columns exchanged, so that what a thread needs lies together.
+// from shared memory give sixteen multiply-adds, two fifths of rung 3's for each; global memory gives
+// 8 / 64 bytes. A is stored with rows and columns exchanged, so that what a thread needs lies together.
 extern "C" __global__ void sgemm_registers(
     const float* a, const float* b, float* c, int m, int n, int k)
 {

@@ -183,14 +183,17 @@ def run_speed(results, _, write):
 def run_benches(results, _, write):
     pytorch = PyTorch()
     rates = [pytorch.ask("sgemm", 4096)]
+    written = HERE / "bench/kernels/kernels.json"
+    written.unlink(missing_ok=True)
     status, text, errors = output("./kernels", "--bench", "gpu_", CARGO_TARGET_DIR=str(HERE / "bench"))
     rates.append(pytorch.ask("sgemm", 4096))
     pytorch.close()
     results["cublas_gflops"] = rates
-    if status:
+    # Where no GPU was timed nothing is written.
+    if status or not written.exists():
         results["error"] = text + errors
     else:
-        results["kernels"] = json.loads((HERE / "bench/kernels/kernels.json").read_text())
+        results["kernels"] = json.loads(written.read_text())
     write()
 
 

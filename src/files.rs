@@ -7,8 +7,8 @@ use std::path::Path;
 use tempfile::Builder;
 
 /// Writes a file so that there is never half of one: to a temporary file in the same folder,
-/// synced to the disk, then renamed over `path`. A symbolic link is followed; what is no file, such
-/// as `/dev/null`, is written into as it is.
+/// synced to the disk, then renamed over `path`. A symbolic link is followed to the file that is
+/// there; what is no file, such as `/dev/null`, is written into as it is.
 ///
 /// # Errors
 /// What the operating system says. The file that was there before then still is; or, if only the
@@ -34,9 +34,33 @@ pub fn write_whole(path: &Path, contents: &[u8]) -> io::Result<()> {
     tried(|| file.write_all(contents))?;
     tried(|| file.as_file().sync_all())?;
     tried(|| Ok(file.persist(path)?))?;
-    // The new name is on the disk when the folder is. Windows has no such call.
-    #[cfg(unix)]
-    tried(|| File::open(folder)?.sync_all())?;
+    tried(|| sync_folder(folder))
+}
+
+/// Waits until the names in a folder are on the disk. Windows has no such call.
+///
+/// # Errors
+/// What the operating system says.
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
+    match cfg!(unix) {
+        true => File::open(folder)?.sync_all(),
+        false => Ok(()),
+    }
+}
+
+/// Removes what processes that were killed had not finished writing into a folder.
+///
+/// # Errors
+/// What the operating system says.
+pub fn clear_unfinished(folder: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(folder)?.flatten() {
+        if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+            match entry.file_type()?.is_dir() {
+                true => std::fs::remove_dir_all(entry.path())?,
+                false => remove(&entry.path())?,
+            }
+        }
+    }
     Ok(())
 }
 

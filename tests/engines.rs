@@ -907,6 +907,21 @@ fn a_tie_in_a_window_belongs_to_the_first() {
     }
 }
 
+/// As with PyTorch.
+#[test]
+fn of_several_nan_in_a_window_the_last_wins() {
+    let network = network("input 1x2x4, max_pool2d 2");
+    let nan = f32::NAN;
+    let x = vec![nan, 9., nan, nan, 8., nan, nan, 3.];
+    let input = Tensor::from_shape_vec(vec![1, 1, 2, 4], x).unwrap();
+    let d_output = Tensor::from_shape_vec(vec![1, 1, 1, 2], vec![5., 7.]).unwrap();
+    for mut engine in engines(&network) {
+        let d_input = engine.backward(&input, &d_output).unwrap().d_input;
+        let expected = [0., 0., 0., 0., 0., 5., 7., 0.];
+        assert_eq!(d_input.as_slice(), Some(&expected[..]), "{}", engine.name());
+    }
+}
+
 #[test]
 fn a_window_of_minus_infinity_has_a_winner() {
     let network = network("input 1x2x2, max_pool2d 2 padding=1");

@@ -401,10 +401,14 @@ fn a_run_that_was_over_is_only_looked_at() {
 fn what_computed_each_part_of_a_run_is_written_down() {
     let place = Place::new();
     place.train_as("--epochs 2 --engine reference --out run");
-    place.succeeds("train --out run --resume --epochs 4 --engine im2col");
+    place.succeeds("train --out run --resume --epochs 3 --engine im2col");
+    // What is not said is as in the last part.
+    place.succeeds("train --out run --resume --epochs 4");
     let run = place.run("run");
     assert_eq!(run["machine"]["engine"], "reference");
-    assert_eq!(run["resumed"][0]["machine"]["engine"], "im2col");
+    for part in [0, 1] {
+        assert_eq!(run["resumed"][part]["machine"]["engine"], "im2col");
+    }
     let assert = place.succeeds("train --like run --out like");
     let said = stdout(&assert);
     // With luck they are the same.
@@ -429,7 +433,7 @@ fn images_must_lie_as_they_lay() {
 fn a_signal_that_is_ignored_from_the_beginning_stops_nothing() {
     let place = Place::new();
     let program = assert_cmd::cargo::cargo_bin!("longhand").display();
-    let line = format!("trap '' HUP; exec {program} {TRAIN} --epochs 400 --out run");
+    let line = format!("trap '' HUP; exec {program} {TRAIN} --epochs 100000 --out run");
     let mut shell = std::process::Command::new("sh");
     shell.args(["-c", &line]).current_dir(place.folder.path());
     let mut child = shell
@@ -441,24 +445,61 @@ fn a_signal_that_is_ignored_from_the_beginning_stops_nothing() {
         assert!(child.try_wait().unwrap().is_none(), "training has ended");
         std::thread::sleep(Duration::from_millis(2));
     }
+    let id = child.id().to_string();
     let kill = |signal: &str| {
         let mut kill = std::process::Command::new("kill");
-        kill.args([signal, &child.id().to_string()])
-            .status()
-            .unwrap()
+        kill.args([signal, &id]).status().unwrap()
     };
     assert!(kill("-HUP").success());
-    // To have it noted takes an epoch, which is milliseconds.
-    std::thread::sleep(Duration::from_millis(100));
-    let done = place.checkpoint("run").history.len();
+    // To be stopped takes an epoch, which is milliseconds.
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(
+        child.try_wait().unwrap().is_none(),
+        "the hang-up stopped it"
+    );
     assert!(kill("-TERM").success());
-    let status = child.wait().unwrap();
-    let run = place.run("run");
-    match run["status"].as_str() {
-        Some("interrupted") => assert!(place.checkpoint("run").history.len() >= done),
-        // A fast machine was through before the second signal.
-        other => assert_eq!((other, status.success()), (Some("finished"), true)),
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(place.run("run")["status"], "interrupted");
+}
+
+/// The first state cannot be written: neither an empty folder nor one of an older run says otherwise.
+#[cfg(unix)]
+#[test]
+fn a_full_disk_in_the_first_epoch_leaves_no_epoch() {
+    let place = Place::new();
+    fs::write(place.path("net"), "flatten, linear 300, linear 4").unwrap();
+    place.train_as("--epochs 2 --out old");
+    let files = || {
+        let folder = place.path("old");
+        let names = names(&folder).into_iter();
+        let read = names.map(|name| (fs::read(folder.join(&name)).unwrap(), name));
+        read.collect::<Vec<_>>()
+    };
+    let before = files();
+    let program = assert_cmd::cargo::cargo_bin!("longhand").display();
+    for (folder, flags, words) in [
+        ("new", "", "No epoch was done, so there are no weights yet"),
+        (
+            "old",
+            "--overwrite --lr 0.1",
+            "the run that was in old is still there",
+        ),
+    ] {
+        let line = format!(
+            "trap '' XFSZ; ulimit -f 80; exec {program} {TRAIN} --epochs 3 --out {folder} {flags}"
+        );
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", &line]).current_dir(place.folder.path());
+        let assert = assert_cmd::Command::from_std(shell).assert();
+        place::failed(assert, 1, &["state.safetensors: ", words]);
     }
+    let run = place.run("new");
+    assert_eq!(
+        (&run["status"], run.get("result")),
+        (&"failed".into(), None)
+    );
+    assert_eq!(names(&place.path("new")), [".lock", "run.json"]);
+    assert!(files() == before);
 }
 
 #[cfg(unix)]

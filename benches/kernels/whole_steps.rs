@@ -117,7 +117,8 @@ fn train_step(bench: &mut Bench, kind: EngineKind, network: &Network, data: &Dat
             way: kind.name().to_owned(),
             shape: size.to_string(),
             times: EPOCH / size,
-            // One image is the work of one thread.
+            // One image is the work of one thread; where there are many cores, a small batch may not have
+            // work for all.
             threads: engine.threads().min(size),
             flops: size as u64 * network.training_flops(),
             executed_flops: saved(kind, network).map(|[forward, backward]| {

@@ -18,7 +18,7 @@ use thiserror::Error;
 
 use super::{PictureError, open};
 use crate::data::{Elements, Idx, IdxError, class_names, idx, shuffled};
-use crate::files::{UNFINISHED, remove, write_whole};
+use crate::files::{UNFINISHED, clear_unfinished, remove, sync_folder, write_whole};
 
 /// The most classes: labels are bytes.
 pub const MAX_CLASSES: usize = 256;
@@ -170,6 +170,7 @@ impl Imported {
             source,
         };
         fs::create_dir_all(to).map_err(|e| error(to, e))?;
+        clear_unfinished(to).map_err(|e| error(to, e))?;
         let new = Builder::new().prefix(UNFINISHED).tempdir_in(to);
         let new = new.map_err(|e| error(to, e))?;
         // One after the other, so that one is in memory twice.
@@ -182,15 +183,15 @@ impl Imported {
         }
         let (names, path) = (self.class_names.join("\n") + "\n", &paths[4]);
         write_at(&new, path, names.as_bytes()).map_err(|e| error(path, e))?;
-        // A set with a file missing is refused, should this be the moment when the power fails.
-        for path in &paths {
-            remove(path).map_err(|e| error(path, e))?;
-        }
-        for path in &paths {
+        // A set with a file missing is refused, should this be where it ends: the images go first, and
+        // come last.
+        let [images, others @ ..] = &paths;
+        remove(images).map_err(|e| error(images, e))?;
+        for path in others.iter().chain([images]) {
             let from = new.path().join(path.file_name().unwrap_or_default());
             fs::rename(from, path).map_err(|e| error(path, e))?;
         }
-        Ok(())
+        sync_folder(to).map_err(|e| error(to, e))
     }
 }
 

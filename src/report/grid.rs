@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn more_images_than_a_picture_holds_are_refused_before_one_is_drawn() {
+    fn more_images_than_a_picture_holds_are_refused() {
         let bytes = [0; 784];
         let cells: Vec<_> = (0..60_000).map(|_| cell([1, 28, 28], &bytes, "")).collect();
         let result = grid(&cells, 10);

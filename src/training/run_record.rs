@@ -45,11 +45,21 @@ pub struct RunRecord {
 }
 
 impl RunRecord {
+    /// What computed it, part by part.
+    fn machines(&self) -> impl Iterator<Item = &Machine> {
+        let resumed = self.resumed.iter().filter_map(|part| part.machine.as_ref());
+        std::iter::once(&self.machine).chain(resumed)
+    }
+
+    /// What computed its last part.
+    pub fn last_machine(&self) -> &Machine {
+        self.machines().last().unwrap_or(&self.machine)
+    }
+
     /// The engines that computed it, in their order, each as in `lanes (avx512)`.
     pub fn engines(&self) -> Vec<String> {
-        let resumed = self.resumed.iter().filter_map(|part| part.machine.as_ref());
-        let engines = std::iter::once(&self.machine).chain(resumed);
-        let mut names: Vec<_> = engines
+        let mut names: Vec<_> = self
+            .machines()
             .map(|machine| match &machine.instructions {
                 Some(instructions) => format!("{} ({instructions})", machine.engine),
                 None => machine.engine.clone(),

@@ -141,8 +141,8 @@ pub fn run(args: &Args, started: Instant) -> Result<(), Failure> {
         _ => error.into(),
     })?;
     network.check_classes(data.train.classes())?;
-    let recorded = before.and_then(|run| EngineKind::named(&run.machine.engine));
-    let kind = recorded.unwrap_or(EngineKind::Auto);
+    let recorded = before.and_then(|run| EngineKind::named(&run.last_machine().engine));
+    let kind = args.engine.engine.or(recorded).unwrap_or(EngineKind::Auto);
     let mut engine = args.engine.open_or(
         kind,
         network.clone(),
@@ -158,7 +158,7 @@ pub fn run(args: &Args, started: Instant) -> Result<(), Failure> {
     };
     let (weights, init) = initial.unzip();
     let mut record = record(&source, &data, &network, engine.as_ref(), recipe, init);
-    if let kind @ EngineKind::Cuda(_) = args.engine.engine.unwrap_or(kind) {
+    if let EngineKind::Cuda(_) = kind {
         // Which of the GPUs.
         record.machine.engine = kind.to_string();
     }
@@ -574,11 +574,12 @@ impl Run<'_> {
 
     /// Completes `run.json` and says how training ended.
     fn end(mut self, result: Result<Vec<EpochRecord>, TrainingError>) -> Result<(), Failure> {
-        if self.unsaved
-            && let Ok(Some(saved)) = self.folder.checkpoint()
-        {
+        if self.unsaved {
             // What is told of the run is what its folder has.
-            self.checkpoint = saved;
+            match self.folder.checkpoint() {
+                Ok(Some(saved)) if !self.folder.has_old_run() => self.checkpoint = saved,
+                _ => self.checkpoint.history.clear(),
+            }
         }
         let failure = match (result, self.failure.take()) {
             (Ok(_), None) => None,

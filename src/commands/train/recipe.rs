@@ -24,7 +24,8 @@ pub struct RecipeArgs {
     /// How gradients change the weights [default: sgd]
     #[arg(long, value_enum, alias = "optimiser", value_name = "NAME")]
     optimizer: Option<OptimizerName>,
-    /// Learning rate [default: 0.01 for sgd, 0.001 for adam and adamw]
+    /// Learning rate, for one-cycle the highest (max_lr) [default: 0.01 for sgd, 0.001 for adam and
+    /// adamw]
     #[arg(long, value_name = "X", value_parser = not_negative, allow_negative_numbers = true)]
     lr: Option<f64>,
     /// L2 penalty; for adamw the decoupled decay [default: 0, for adamw 0.01]
@@ -37,10 +38,11 @@ pub struct RecipeArgs {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
     #[arg(default_missing_value = "true")]
     nesterov: Option<bool>,
-    /// adam, adamw: how much of the mean of gradients a step keeps [default: 0.9]
+    /// adam, adamw: how much of the mean of gradients a step keeps (the first of betas) [default: 0.9]
     #[arg(long, value_name = "X", value_parser = share, allow_negative_numbers = true)]
     beta1: Option<f64>,
-    /// adam, adamw: how much of the mean of squared gradients a step keeps [default: 0.999]
+    /// adam, adamw: how much of the mean of squared gradients a step keeps (the second of betas)
+    /// [default: 0.999]
     #[arg(long, value_name = "X", value_parser = share, allow_negative_numbers = true)]
     beta2: Option<f64>,
     /// adam, adamw: what keeps the division from being by 0 [default: 1e-8]

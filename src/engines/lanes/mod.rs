@@ -5,7 +5,8 @@
 //! a gradient of its own, group by group, and the slices' gradients are added in their order. So
 //! the same seed gives the same bits on any number of threads. Threads are woken once an epoch
 //! and meet at a barrier twice a step ([`crate::hardware::workers`]): when all slices are done, and
-//! when each has changed its part of the parameters (`steps.rs`).
+//! when each has changed its part of the parameters; where the gradient is clipped, four times
+//! (`steps.rs`).
 //!
 //! One image alone goes another way: its own numbers stand in the lanes, on the caller's thread.
 //!

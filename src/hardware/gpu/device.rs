@@ -197,7 +197,8 @@ impl Device {
         check(&description, driver)?;
         let context =
             CudaContext::new(ordinal).map_err(|error| failed("cuDevicePrimaryCtxRetain", error))?;
-        // SAFETY: one stream does all work, in its order, so nothing waits for an event.
+        // SAFETY: memory is used on the stream alone that it was allocated on, in its order, so nothing
+        // waits for an event.
         unsafe { context.disable_event_tracking() };
         let stream = new_stream(&context)?;
         let mut kernels = HashMap::new();
@@ -219,7 +220,8 @@ impl Device {
         })
     }
 
-    /// The same GPU and the kernels that are loaded there, on a stream of its own.
+    /// The same GPU and the kernels that are loaded there, on a stream of its own, with which memory of
+    /// this one is not to be used.
     ///
     /// # Errors
     /// If the driver has no stream left.
@@ -291,10 +293,10 @@ impl Gpu for Device {
 
     fn download(&self, from: &Memory, at: usize, to: &mut [u8]) -> Result<(), GpuError> {
         let address = from.address("cuMemcpyDtoHAsync", at, to.len())?;
-        if to.is_empty() {
-            return Ok(());
-        }
         let failed = |error| failed("cuMemcpyDtoHAsync", error);
+        if to.is_empty() {
+            return self.stream.synchronize().map_err(failed);
+        }
         self.stream.context().bind_to_thread().map_err(failed)?;
         // SAFETY: so many bytes are there, and are waited for below.
         unsafe { result::memcpy_dtoh_async(to, address, self.stream.cu_stream()) }

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! y   = max_pool2d(relu(conv2d(x)))
-//! d_c = d_y at the winner of a window where y > 0, else 0       d_c: what conv2d's backward takes
+//! d_c = d_y at the winner of a window, 0 elsewhere and where y <= 0    d_c: what conv2d's backward takes
 //! ```
 //!
 //! The maximum of a window behind ReLU is ReLU of its maximum before, and where that is not above

@@ -1,8 +1,8 @@
 //! The rectified linear unit, as PyTorch's `nn.ReLU`, element by element.
 //!
 //! ```text
-//! y   = x   where x > 0, else 0
-//! d_x = d_y where x > 0, else 0
+//! y   = 0 where x <= 0, else x
+//! d_x = 0 where x <= 0, else d_y
 //! ```
 //!
 //! NaN stays NaN. All tensors are of one shape.

@@ -15,7 +15,7 @@ struct Lengths {
     d_y_half: usize,
     /// One row of the products' gradients: (8, O, block).
     d_m: usize,
-    /// Those of one point, turned by quads: (block, quads, groups of outputs).
+    /// Those of one point, turned by quads: (block, quads of a vector, groups of outputs).
     turned: usize,
     /// The transformed input's gradients: (64, C, block).
     d_v: usize,
@@ -49,7 +49,7 @@ kernel! {
     ///
     /// - `u`: [`Winograd::weight_len`] numbers, from [`super::transform_weight`]
     /// - `v`: [`Winograd::input_len`] vectors, from the forward pass
-    /// - `d_y`: gives the gradients by the outputs, by two rows and two columns
+    /// - `d_y`: gives the gradients by the outputs, by two rows and an even number of columns
     /// - `d_x`: (C, H, W) vectors, written; `None` for a network's first layer, whose input needs none
     /// - `scratch`: [`Winograd::scratch_len`] vectors
     /// - `d_weight`: (O, C, r, r), added to: the sum over all lanes
@@ -195,7 +195,7 @@ fn row<T: Lanes, Y: Gradients<T>, const M: usize>(
 /// in its own quad, and only four lanes are left to be summed.
 ///
 /// - `d_m`: (O, block), `v`: (C, block)
-/// - `turned`: (block, quads, groups of outputs), for a while
+/// - `turned`: (block, quads of a vector, groups of outputs), for a while
 /// - `d_u`: (groups of outputs, quads of channels), written by the first block, then added to
 #[inline(always)]
 fn weight_gradients<T: Lanes>(

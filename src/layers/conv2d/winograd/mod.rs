@@ -20,6 +20,8 @@
 //! U[f] (O, C) = G weight G^T      V[f] (C, tiles) = B^T x B      M[f] = U[f] . V[f]      y = A^T M A
 //! ```
 //!
+//! Here `.` is a product of matrices, one for each f. In memory U[f] stands as (C, O).
+//!
 //! # The matrices
 //!
 //! The points are 0, 1, -1, 2, -2, 1/2, -1/2 and infinity. With `p_i` the i-th of the seven that
@@ -107,6 +109,7 @@ impl Winograd {
         if tiles[0] * tiles[1] * PRODUCTS >= taps {
             return None;
         }
+        // As if all products of every output were kept, which is more than is there.
         let channels = conv.in_channels + conv.out_channels;
         let tile_bytes = channels * PRODUCTS * width * size_of::<f32>();
         let fitting = (BLOCK_BYTES / tile_bytes).clamp(4, 16) / 4 * 4;
@@ -159,13 +162,14 @@ impl Winograd {
         2 * (PRODUCTS * tiles * self.conv.in_channels * self.conv.out_channels) as u64
     }
 
-    /// Those of a transform of 8 columns and 8 rows of every input, each of `once`.
+    /// Those of a transform of 8 columns and 8 rows of every input, each of `once`: 26 operations, of
+    /// which 12 are multiply-adds and count twice, or 13 in the transpose.
     fn input_flops(&self, once: u64) -> u64 {
         let tiles = (self.tiles[0] * self.tiles[1] * self.conv.in_channels) as u64;
         2 * POINTS as u64 * once * tiles
     }
 
-    /// Those of a transform of 8 columns of every output, and of as many rows as a tile has
+    /// Those of a transform of 8 rows of every output, and of as many columns as a tile has
     /// outputs, each of `once`.
     fn output_flops(&self, once: u64) -> u64 {
         (POINTS + self.side) as u64 * once * self.output_tiles()

@@ -9,7 +9,7 @@
 //! U[o, u] = G weight[o, u]     V[i] = B^T x[i]     y[o, i] = A^T sum over u of U[o, u] . V[i + u]
 //! ```
 //!
-//! Every line is one of eight numbers; u is a row of taps. Backward, by the transposes:
+//! Every line is one of eight numbers, and `.` is element by element; u is a row of taps. Backward, by the transposes:
 //!
 //! ```text
 //! dM[o, i] = A d_y[o, i]     dU[o, u] = sum over i of dM[o, i] . V[i + u]     d_weight[o, u] = G^T dU[o, u]
@@ -127,7 +127,7 @@ pub(super) fn transform_weight<T: Lanes, const R: usize>(t: T, weight: &[f32], u
 /// - `x`: (H, W)
 /// - `u`: (O, r, 8)
 /// - `v`: (strips, rows, 8), written
-/// - `y`: takes the outputs, by two rows and two columns
+/// - `y`: takes the outputs, by two rows and as many columns as a tile has
 #[inline(always)]
 pub(super) fn forward<T: Lanes>(
     t: T,
