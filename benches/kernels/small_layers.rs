@@ -15,8 +15,8 @@ pub fn bench(bench: &mut Bench) {
     max_pool2d(bench);
     relu(bench);
     linear(bench);
-    on_lanes(InLanes(bench));
     cross_entropy(bench);
+    on_lanes(InLanes(bench));
 }
 
 /// A case on one thread, of so many operations and elements of four bytes.
