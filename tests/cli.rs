@@ -415,6 +415,17 @@ fn summary_says_how_lanes_computes_each_layer() {
 }
 
 #[test]
+fn max_memory_is_in_megabytes() {
+    let place = Place::new();
+    place.fails(
+        1,
+        "gradcheck --max-memory 1",
+        &["about ", " MB", "--max-memory allows more"],
+    );
+    place.succeeds("gradcheck --max-memory 100");
+}
+
+#[test]
 fn gradcheck_json_is_one_object() {
     let line = "gradcheck --network @net --seed 3 --engine reference --json";
     let assert = Place::new().succeeds(line).stderr("");
@@ -423,8 +434,9 @@ fn gradcheck_json_is_one_object() {
     assert_eq!(result["seed"], 3);
     assert_eq!(result["engine"], "reference");
     assert_eq!(result["right"], true);
-    for table in ["finite_differences", "against_reference"] {
+    for (table, tolerance) in [("finite_differences", 1e-6), ("against_reference", 1e-4)] {
         let table = &result[table];
+        assert_eq!(table["tolerance"], tolerance);
         let tensors = table["tensors"].as_array().unwrap();
         let weight = tensors.iter().find(|tensor| tensor["name"] == "4.weight");
         assert!(weight.unwrap()["compared"].as_u64().unwrap() > 0);

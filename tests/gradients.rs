@@ -1,8 +1,15 @@
 //! The reference against finite differences, in f64, with random upstream gradients: every layer
 //! over strides, paddings and odd sizes, and whole networks.
 
-use longhand::engines::check::{Case, cross_entropy_differences, finite_differences};
+use longhand::data::{Batch, Images, Normalisation};
+use longhand::engines::check::{
+    Case, against_reference, cross_entropy_differences, finite_differences,
+};
+use longhand::engines::{Backward, Engine, EngineError, Metrics, Reference};
 use longhand::network::{Description, Network, Preset};
+use longhand::optimisers::{StepRule, TrainingState};
+use longhand::tensor::Tensor;
+use ndarray::Array2;
 use proptest::prelude::*;
 
 /// Central differences in f64 keep about nine digits here; one wrong term costs all of them.
@@ -109,6 +116,75 @@ fn a_network_of_every_layer_has_the_gradients_of_its_output() {
     let network = Network::new(&description, None).unwrap();
     for seed in 0..5 {
         check(&network, 3, seed);
+    }
+}
+
+/// What is compared must be able to differ.
+#[test]
+fn a_wrong_gradient_is_told_by_its_name() {
+    let description: Description = "input 1x6x6, conv2d 2 3, relu, flatten, linear 3"
+        .parse()
+        .unwrap();
+    let network = Network::new(&description, None).unwrap();
+    let case = Case::draw(&network, 3, 1).unwrap();
+    let right = Reference::<f32>::new(network.clone(), Normalisation::none(1)).unwrap();
+    let mut wrong = Wrong(right);
+    for row in against_reference(&mut wrong, &case).unwrap() {
+        let last = row.name == network.parameters()[3].name;
+        assert_eq!(row.error > 1e-4, last, "{}: {:e}", row.name, row.error);
+    }
+}
+
+/// The gradient by its last parameter has the wrong sign.
+struct Wrong(Reference<f32>);
+
+impl Engine for Wrong {
+    fn name(&self) -> &'static str {
+        "wrong"
+    }
+
+    fn network(&self) -> &Network {
+        self.0.network()
+    }
+
+    fn threads(&self) -> usize {
+        1
+    }
+
+    fn load(&mut self, state: &TrainingState) -> Result<(), EngineError> {
+        self.0.load(state)
+    }
+
+    fn state(&self) -> Result<TrainingState, EngineError> {
+        self.0.state()
+    }
+
+    fn steps(&self) -> u64 {
+        self.0.steps()
+    }
+
+    fn backward(&mut self, x: &Tensor, d_y: &Tensor) -> Result<Backward, EngineError> {
+        let mut backward = self.0.backward(x, d_y)?;
+        if let Some(last) = backward.d_parameters.last_mut() {
+            *last = -*last;
+        }
+        Ok(backward)
+    }
+
+    fn gradients(
+        &mut self,
+        batch: &Batch,
+        rule: &StepRule,
+    ) -> Result<(Metrics, Vec<f32>), EngineError> {
+        self.0.gradients(batch, rule)
+    }
+
+    fn train_batch(&mut self, batch: &Batch, rule: &StepRule) -> Result<Metrics, EngineError> {
+        self.0.train_batch(batch, rule)
+    }
+
+    fn predict(&mut self, images: &Images) -> Result<Array2<f32>, EngineError> {
+        self.0.predict(images)
     }
 }
 

@@ -81,6 +81,14 @@ fn every_picture_is_there_once_as_it_is() {
     expected.sort();
     assert!(found == expected);
 
+    // In no order, so that a part held out is of all classes.
+    assert!(!data.train.labels().is_sorted());
+
+    place.succeeds("import mine --out half --size 8 --test 0.5");
+    let half = Data::open(&place.path("half"), None).unwrap();
+    // Five of each class: three to one set, two to the other.
+    assert_eq!(half.train.len() + half.test.len(), 20);
+    assert!(half.test.len() >= 8, "{}", half.test.len());
     place.succeeds("import mine --out again --size 8");
     place.succeeds("import mine --out other --size 8 --seed 1");
     let read = |set: &str| FILES.map(|name| fs::read(place.path(set).join(name)).unwrap());

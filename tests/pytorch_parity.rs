@@ -48,6 +48,12 @@ fn a_state_dict_that_pytorch_saved_is_read_to_the_bit() {
         let before: Vec<f64> = f.before(&f.network());
         let read: Vec<f64> = model.parameters.iter().map(|&p| f64::from(p)).collect();
         assert!(read == before, "{name}");
+        // A file of PyTorch's does not say by what its images were normalised.
+        let assumed = match name {
+            "tutorial" => Normalisation::mnist(),
+            _ => Normalisation::none(f.network().input()[0]),
+        };
+        assert_eq!(model.normalisation, assumed);
     }
 }
 

@@ -185,6 +185,12 @@ fn where_there_is_no_run_it_begins() {
     assert!(stderr(&assert).contains("runs/1: going on after epoch 1 of 5"));
     place.same("runs/1", "whole");
     assert!(!place.path("runs/2").exists());
+    // The newest, not any.
+    place.train_as("--epochs 1");
+    let (first, record) = (place.checkpoint("runs/1"), place.run("runs/1"));
+    let assert = place.succeeds("train --resume --epochs 2");
+    assert!(stderr(&assert).contains("runs/2: going on after epoch 1 of 2"));
+    assert!(place.checkpoint("runs/1") == first && place.run("runs/1") == record);
 }
 
 #[test]
@@ -233,9 +239,18 @@ fn what_differs_is_named_and_nothing_is_touched() {
         assert!(place.checkpoint("run") == before, "{flags}");
     }
     // Rates that look ahead would have been others from the first epoch on.
-    place.train_as("--epochs 2 --schedule cosine --out cosine");
-    let line = "train --out cosine --resume --epochs 3";
-    place.fails(1, line, &["epochs is 2, now 3"]);
+    for schedule in ["cosine", "one-cycle"] {
+        place.train_as(&format!(
+            "--epochs 2 --schedule {schedule} --out {schedule}"
+        ));
+        let line = format!("train --out {schedule} --resume --epochs 3");
+        place.fails(1, &line, &["epochs is 2, now 3"]);
+    }
+    let step = "--schedule step --step-epochs 1 --lr 0.1";
+    let whole = place.train_as(&format!("{step} --epochs 4 --out whole"));
+    place.train_as(&format!("{step} --epochs 2 --out step"));
+    let assert = place.succeeds("train --out step --resume --epochs 4");
+    assert_eq!(hash(&assert), whole);
     place.fails(2, "train --out run --resume --overwrite", &["--overwrite"]);
 }
 

@@ -7,11 +7,17 @@ mod place;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::ops::ControlFlow;
 use std::process::{Command as Process, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use longhand::data::Data;
 use longhand::digest;
+use longhand::engines::lanes::{self, Settings};
+use longhand::hardware::lanes::Path;
 use longhand::model::Model;
+use longhand::network::{Description, Network};
+use longhand::training::{Event, Recipe, Start, train};
 use place::*;
 use predicates::prelude::*;
 use predicates::str::contains;
@@ -50,7 +56,9 @@ fn train_leaves_weights_history_and_record() {
 #[test]
 fn train_prints_a_line_an_epoch_then_the_result() {
     let place = Place::new();
+    let began = Instant::now();
     let assert = place.train("--out run");
+    let elapsed = began.elapsed().as_secs_f64();
     let text = stdout(&assert);
     let lines: Vec<&str> = text.lines().collect();
     let [first, second, accuracy, sha256, folder] = lines[..] else {
@@ -58,6 +66,26 @@ fn train_prints_a_line_an_epoch_then_the_result() {
     };
     assert!(first.starts_with("epoch 1/2 "), "{first}");
     assert!(second.starts_with("epoch 2/2 "), "{second}");
+    for (line, row) in [first, second].into_iter().zip(place.history("run")) {
+        let percent = |share: f64| format!("{:.2} %", 100.0 * share);
+        let (train, test) = (percent(row[3]), percent(row[5]));
+        let judged = format!(
+            "train: loss {:.4}, accuracy {train}  test: loss {:.4}, accuracy {test}  {:.2} s, ",
+            row[2], row[4], row[1]
+        );
+        assert!(line.contains(&judged), "{line}: {judged}");
+        let rate = line.rsplit(", ").next().unwrap().strip_suffix(" images/s");
+        let rate: f64 = rate.unwrap().replace(',', "").parse().unwrap();
+        // The history has milliseconds.
+        let shortest = (row[1] - 0.0006).max(1e-9);
+        assert!(rate <= 200.0 / shortest && rate >= 200.0 / (row[1] + 0.0006) - 1.0);
+    }
+    let seconds = &place.run("run")["seconds"];
+    let [start, training, total] =
+        ["start_to_first_step", "training", "total"].map(|name| seconds[name].as_f64().unwrap());
+    let sum: f64 = place.history("run").iter().map(|row| row[1]).sum();
+    assert!((sum - training).abs() < 0.002, "{sum}, {training}");
+    assert!(0.0 < start && start <= total && training <= total && total <= elapsed);
     let last = place.history("run")[1][5];
     let percent = format!("test accuracy {:.2} % after 2 epochs", 100.0 * last);
     assert!(accuracy.starts_with(&percent), "{accuracy}");
@@ -121,6 +149,28 @@ fn defaults_are_those_of_the_tutorial() {
     assert_eq!(place.train_as(flags), defaults);
 }
 
+/// PyTorch's.
+#[test]
+fn defaults_of_optimisers_and_schedules_are_those_of_the_help() {
+    let place = Place::new();
+    let recipe = |flags: &str| {
+        place.train(&format!("{flags} --out run --overwrite"));
+        place.run("run")["recipe"].clone()
+    };
+    let adam = |weight_decay: f64, decoupled: bool| {
+        serde_json::json!({"adam": {
+            "lr": 0.001, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8,
+            "weight_decay": weight_decay, "decoupled": decoupled,
+        }})
+    };
+    assert_eq!(recipe("--optimizer adam")["optimiser"], adam(0.0, false));
+    assert_eq!(recipe("--optimizer adamw")["optimiser"], adam(0.01, true));
+    let step = serde_json::json!({"step": {"every": 1, "gamma": 0.1}});
+    assert_eq!(recipe("--schedule step --step-epochs 1")["schedule"], step);
+    let one_cycle = serde_json::json!({"one-cycle": {"warm_up": 0.3, "anneal": "cosine"}});
+    assert_eq!(recipe("--schedule one-cycle")["schedule"], one_cycle);
+}
+
 #[test]
 fn engine_and_threads_are_those_asked_for() {
     let place = Place::new();
@@ -145,6 +195,39 @@ fn engine_and_threads_are_those_asked_for() {
             let (a, b) = (reference[column], im2col[column]);
             assert!((a - b).abs() < 1e-3, "{}: {a}, {b}", COLUMNS[column]);
         }
+    }
+}
+
+#[test]
+fn the_environment_chooses_the_instructions() {
+    let place = Place::new();
+    let data = Data::open(&place.path("data"), None).unwrap();
+    let network: Description = NETWORK.parse().unwrap();
+    let network = Network::new(&network, None).unwrap();
+    for path in Path::ALL.into_iter().filter(|path| path.is_available()) {
+        let line = format!("{TRAIN} --epochs 2 --out run --overwrite");
+        let mut command = place.longhand(&line);
+        let found = hash(
+            &command
+                .env("LONGHAND_LANES", path.name())
+                .assert()
+                .success(),
+        );
+        let settings = Settings {
+            path,
+            ..Settings::default()
+        };
+        let normalisation = data.normalisation.clone();
+        let mut engine = lanes::open(network.clone(), normalisation, None, settings).unwrap();
+        let recipe = Recipe {
+            epochs: 2,
+            ..Recipe::default()
+        };
+        let watch = &mut |_: Event| ControlFlow::Continue(());
+        train(engine.as_mut(), &data, &recipe, Start::Drawn, watch).unwrap();
+        let weights = engine.state().unwrap().parameters;
+        assert_eq!(found, digest::sha256(&weights), "{path}");
+        assert_eq!(place.run("run")["machine"]["instructions"], path.name());
     }
 }
 
@@ -417,10 +500,36 @@ fn the_rate_of_the_history_is_that_of_each_epochs_last_step() {
 }
 
 #[test]
-fn a_validation_part_adds_columns_and_keeps_the_best_weights() {
+fn the_model_of_a_run_is_what_was_tested() {
     let place = Place::new();
-    // So large a rate that the last epoch is not the best.
-    let flags = "--lr 0.6 --momentum 0.9 --epochs 8 --validation 40 --out run";
+    for flags in ["", "--average 0.9"] {
+        place.train(&format!("{flags} --lr 0.1 --out run --overwrite"));
+        let model = Model::open(&place.path("run/model.safetensors"), None).unwrap();
+        let sum = digest::sha256(&model.parameters);
+        assert_eq!(place.run("run")["result"]["weights_sha256"], sum);
+        let tested = place.test_json("--model run/model.safetensors");
+        let last = &place.history("run")[1];
+        for (name, value) in [("loss", last[4]), ("accuracy", last[5])] {
+            // The history has six decimals.
+            let found = tested[name].as_f64().unwrap();
+            assert!(
+                (found - value).abs() < 2e-6,
+                "{flags} {name}: {found}, {value}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_validation_part_adds_columns_and_keeps_the_best_weights() {
+    keeps_the_best_weights("--lr 0.6 --momentum 0.9");
+    keeps_the_best_weights("--lr 1.2 --momentum 0.9 --average 0.5");
+}
+
+/// With so large a rate that the last epoch is not the best.
+fn keeps_the_best_weights(flags: &str) {
+    let place = Place::new();
+    let flags = &format!("{flags} --epochs 8 --validation 40 --out run");
     let assert = place.succeeds(&format!("{TRAIN} {flags} --json"));
     let rows: Vec<Value> = stdout(&assert)
         .lines()
@@ -536,6 +645,11 @@ fn like_repeats_a_run_to_the_bit() {
     assert!(elsewhere.output().unwrap().status.success());
     let sha256 = |run: &str| place.run(run)["result"]["weights_sha256"].clone();
     assert_eq!(sha256("other/repeated"), sha256("runs/1"));
+
+    // Images that lie on their side do so again.
+    place.train_as("--emnist --out lying");
+    let assert = place.succeeds("train --like lying");
+    assert!(stdout(&assert).contains("bit for bit"));
 
     // Data under a prefix are found again.
     place.succeeds("train --data other --prefix set --network @net --out prefixed");
@@ -709,6 +823,23 @@ fn a_run_leaves_its_curves() {
     place.train("--validation 40 --schedule cosine --out other");
     let other = fs::read_to_string(place.path("other/curves.svg")).unwrap();
     assert!(other.contains("validation"));
+    // The rates are the one curve in the colour of ink: a level line, and one that falls.
+    let heights = |svg: &str| {
+        let curve = svg
+            .lines()
+            .find(|line| line.contains("polyline") && line.contains("#222222"));
+        let points = curve.unwrap().split("points=\"").nth(1).unwrap();
+        let points = points.split('"').next().unwrap().split_whitespace();
+        points
+            .map(|point| point.split(',').nth(1).unwrap().parse::<i32>().unwrap())
+            .collect::<Vec<_>>()
+    };
+    let (level, falling) = (heights(&svg), heights(&other));
+    assert!(level.iter().all(|height| *height == level[0]), "{level:?}");
+    assert!(
+        falling.is_sorted() && falling[0] < *falling.last().unwrap(),
+        "{falling:?}"
+    );
 }
 
 #[cfg(unix)]

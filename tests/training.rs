@@ -3,12 +3,14 @@
 
 use std::ops::ControlFlow;
 
-use longhand::data::{Data, mnist};
-use longhand::engines::{self, EngineKind};
+use longhand::data::{Batch, Data, Dataset, Images, mnist, shuffled};
+use longhand::engines::{self, Backward, Engine, EngineError, EngineKind, Metrics, Watch};
 use longhand::model::Model;
 use longhand::network::{Network, Preset};
-use longhand::optimisers::{Adam, Anneal, Optimiser, Schedule, Sgd, TrainingState};
+use longhand::optimisers::{Adam, Anneal, Optimiser, Schedule, Sgd, StepRule, TrainingState};
+use longhand::tensor::Tensor;
 use longhand::training::{EpochRecord, Event, Recipe, Start, TrainingError, train};
+use ndarray::Array2;
 
 fn tutorial() -> Network {
     let [tutorial, ..] = Preset::ALL;
@@ -78,6 +80,101 @@ fn train_on(data: &Data, recipe: &Recipe) -> Result<Vec<EpochRecord>, TrainingEr
     train(engine.as_mut(), data, recipe, Start::Drawn, &mut |_| {
         ControlFlow::Continue(())
     })
+}
+
+/// An engine that notes what it is asked for.
+struct Noting {
+    engine: Box<dyn Engine>,
+    loaded: Vec<TrainingState>,
+    epochs: Vec<(Vec<u32>, StepRule)>,
+}
+
+impl Engine for Noting {
+    fn name(&self) -> &'static str {
+        self.engine.name()
+    }
+
+    fn network(&self) -> &Network {
+        self.engine.network()
+    }
+
+    fn threads(&self) -> usize {
+        self.engine.threads()
+    }
+
+    fn load(&mut self, state: &TrainingState) -> Result<(), EngineError> {
+        self.loaded.push(state.clone());
+        self.engine.load(state)
+    }
+
+    fn state(&self) -> Result<TrainingState, EngineError> {
+        self.engine.state()
+    }
+
+    fn steps(&self) -> u64 {
+        self.engine.steps()
+    }
+
+    fn backward(&mut self, x: &Tensor, d_y: &Tensor) -> Result<Backward, EngineError> {
+        self.engine.backward(x, d_y)
+    }
+
+    fn gradients(
+        &mut self,
+        batch: &Batch,
+        rule: &StepRule,
+    ) -> Result<(Metrics, Vec<f32>), EngineError> {
+        self.engine.gradients(batch, rule)
+    }
+
+    fn train_batch(&mut self, batch: &Batch, rule: &StepRule) -> Result<Metrics, EngineError> {
+        self.engine.train_batch(batch, rule)
+    }
+
+    fn predict(&mut self, images: &Images) -> Result<Array2<f32>, EngineError> {
+        self.engine.predict(images)
+    }
+
+    fn train_epoch(
+        &mut self,
+        data: &Dataset,
+        order: &[u32],
+        rule: &StepRule,
+        watch: &mut Watch,
+    ) -> Result<Metrics, EngineError> {
+        self.epochs.push((order.to_vec(), *rule));
+        self.engine.train_epoch(data, order, rule, watch)
+    }
+}
+
+#[test]
+fn weights_orders_and_drops_are_drawn_from_the_seed_anew_for_each_epoch() {
+    let data = hundred();
+    let engine = engines::open(
+        EngineKind::Cpu,
+        tutorial(),
+        data.normalisation.clone(),
+        None,
+    );
+    let mut noting = Noting {
+        engine: engine.unwrap(),
+        loaded: Vec::new(),
+        epochs: Vec::new(),
+    };
+    let recipe = Recipe {
+        epochs: 3,
+        seed: 7,
+        validation: 10,
+        ..Recipe::default()
+    };
+    let watch = &mut |_: Event| ControlFlow::Continue(());
+    train(&mut noting, &data, &recipe, Start::Drawn, watch).unwrap();
+    assert!(noting.loaded[0] == TrainingState::initial(&tutorial(), 7));
+    assert_eq!(noting.epochs.len(), 3);
+    for ((order, rule), epoch) in noting.epochs.iter().zip(1..) {
+        assert_eq!(*order, shuffled(90, 7, epoch));
+        assert_eq!((rule.seed, rule.steps.per_epoch), (7, 3));
+    }
 }
 
 #[test]

@@ -177,6 +177,46 @@ mod tests {
     }
 
     #[test]
+    fn rows_are_labels_and_columns_answers() {
+        let confusion = Confusion {
+            counts: vec![vec![8, 2], vec![1, 4]],
+            metrics: Metrics {
+                loss_sum: 0.0,
+                correct: 12,
+                examples: 15,
+            },
+        };
+        assert_eq!([confusion.class(0), confusion.class(1)], [[10, 8], [5, 4]]);
+        let lines = ["        0   1", "    0   8   2", "    1   1   4"];
+        assert_eq!(confusion.lines(), lines);
+        // By Wilson's formula, by hand: 12 of 15.
+        let [low, high] = confusion.interval();
+        assert!(
+            (low - 0.5481).abs() < 1e-4 && (high - 0.9295).abs() < 1e-4,
+            "{low} {high}"
+        );
+    }
+
+    #[test]
+    fn an_interval_is_within_what_can_be() {
+        for examples in 1..3000 {
+            for correct in [0, examples] {
+                let metrics = Metrics {
+                    loss_sum: 0.0,
+                    correct,
+                    examples,
+                };
+                let counts = Vec::new();
+                let [low, high] = Confusion { counts, metrics }.interval();
+                assert!(
+                    low.is_sign_positive() && low <= high && high <= 1.0,
+                    "{low} {high}"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn a_picture_has_a_cell_a_pair_and_a_count_where_there_is_one() {
         let Picture { svg, png } = confusion(10, 10).picture().unwrap();
         assert!(svg.contains("90.00 % of 1,000 test images right"), "{svg}");
