@@ -21,6 +21,7 @@ use longhand::training::{Event, Recipe, Start, train};
 use place::*;
 use predicates::prelude::*;
 use predicates::str::contains;
+use safetensors::SafeTensors;
 use serde_json::Value;
 
 #[test]
@@ -739,6 +740,23 @@ fn init_begins_with_the_weights_of_a_model() {
         "train --like same",
         &["not the weights that run began with"],
     );
+}
+
+#[test]
+fn init_takes_bare_weights_to_be_for_the_datas_images() {
+    let place = Place::new();
+    place.train_as("--out run");
+    let whole = place.model("run");
+    let tensors = SafeTensors::deserialize(&whole).unwrap();
+    let bare = safetensors::serialize(tensors.tensors(), None).unwrap();
+    fs::write(place.path("bare.safetensors"), bare).unwrap();
+    let network = NETWORK.strip_prefix("input 1x8x8, ").unwrap();
+    let hashes = ["run/model.safetensors", "bare.safetensors"].map(|init| {
+        let line = format!("train --data data --epochs 1 --quiet --init {init} --network");
+        let assert = place.longhand(&line).arg(network).assert().success();
+        hash(&assert)
+    });
+    assert_eq!(hashes[0], hashes[1]);
 }
 
 #[test]

@@ -129,7 +129,7 @@ pub fn run(args: &Args, started: Instant) -> Result<(), Failure> {
     if held_out >= images {
         return Err(TrainingError::Validation { held_out, images }.into());
     }
-    let init = Init::open(args, again)?;
+    let init = Init::open(args, again, data.train.images().shape())?;
     let description = description(args, before, init.as_ref(), &data)?;
     let network = Network::new(&description, Some(data.train.images().shape()));
     let network = network.map_err(|error| match (&init, &args.network, before) {
@@ -261,8 +261,13 @@ struct Init {
 }
 
 impl Init {
-    /// Those of `--init`, or else of the run to repeat, if it had any.
-    fn open(args: &Args, like: Option<&RunRecord>) -> Result<Option<Self>, Failure> {
+    /// Those of `--init`, or else of the run to repeat, if it had any. Bare weights whose network's text
+    /// has no input are taken to be for `images` as the data's.
+    fn open(
+        args: &Args,
+        like: Option<&RunRecord>,
+        images: [usize; 3],
+    ) -> Result<Option<Self>, Failure> {
         let recorded = like.and_then(|run| run.init.as_ref());
         let path = match (&args.init, recorded) {
             (Some(path), _) if path.as_os_str() == BUILTIN => path.clone(),
@@ -272,7 +277,11 @@ impl Init {
         };
         let asked = match &args.network {
             Some(NetworkArg::Preset(_)) | None => None,
-            Some(other) => Some(other.description(0)?),
+            Some(other) => {
+                let mut asked = other.description(0)?;
+                asked.input.get_or_insert(images);
+                Some(asked)
+            }
         };
         // A file that says its network says it itself: only bare weights need to be told.
         let model = open_model(&path, None).or_else(|error| match &asked {

@@ -20,7 +20,7 @@
 //! U[f] (O, C) = G weight G^T      V[f] (C, tiles) = B^T x B      M[f] = U[f] . V[f]      y = A^T M A
 //! ```
 //!
-//! Here `.` is a product of matrices, one for each f. In memory U[f] stands as (C, O).
+//! Here `.` is a product of matrices, one for each `f`. In memory `U[f]` stands as (C, O).
 //!
 //! # The matrices
 //!
