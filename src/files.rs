@@ -48,22 +48,6 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes what processes that were killed had not finished writing into a folder.
-///
-/// # Errors
-/// What the operating system says.
-pub fn clear_unfinished(folder: &Path) -> io::Result<()> {
-    for entry in std::fs::read_dir(folder)?.flatten() {
-        if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
-            match entry.file_type()?.is_dir() {
-                true => std::fs::remove_dir_all(entry.path())?,
-                false => remove(&entry.path())?,
-            }
-        }
-    }
-    Ok(())
-}
-
 /// Removes a file, if it is there.
 ///
 /// # Errors

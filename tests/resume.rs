@@ -349,6 +349,7 @@ fn a_full_disk_leaves_the_last_checkpoint() {
     );
     let mut shell = std::process::Command::new("sh");
     shell.args(["-c", &line]).current_dir(place.folder.path());
+    shell.env("CUDA_VISIBLE_DEVICES", "");
     let assert = assert_cmd::Command::from_std(shell).assert();
     let left = place.checkpoint("run");
     let done = left.history.len();
@@ -451,6 +452,7 @@ fn a_signal_that_is_ignored_from_the_beginning_stops_nothing() {
     let line = format!("trap '' HUP; exec {program} {TRAIN} --epochs 100000 --out run");
     let mut shell = std::process::Command::new("sh");
     shell.args(["-c", &line]).current_dir(place.folder.path());
+    shell.env("CUDA_VISIBLE_DEVICES", "");
     let mut child = shell
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -505,6 +507,7 @@ fn a_full_disk_in_the_first_epoch_leaves_no_epoch() {
         );
         let mut shell = std::process::Command::new("sh");
         shell.args(["-c", &line]).current_dir(place.folder.path());
+        shell.env("CUDA_VISIBLE_DEVICES", "");
         let assert = assert_cmd::Command::from_std(shell).assert();
         place::failed(assert, 1, &["state.safetensors: ", words]);
     }

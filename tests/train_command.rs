@@ -68,18 +68,36 @@ fn train_prints_a_line_an_epoch_then_the_result() {
     assert!(first.starts_with("epoch 1/2 "), "{first}");
     assert!(second.starts_with("epoch 2/2 "), "{second}");
     for (line, row) in [first, second].into_iter().zip(place.history("run")) {
-        let percent = |share: f64| format!("{:.2} %", 100.0 * share);
-        let (train, test) = (percent(row[3]), percent(row[5]));
-        let judged = format!(
-            "train: loss {:.4}, accuracy {train}  test: loss {:.4}, accuracy {test}  {:.2} s, ",
-            row[2], row[4], row[1]
-        );
-        assert!(line.contains(&judged), "{line}: {judged}");
-        let rate = line.rsplit(", ").next().unwrap().strip_suffix(" images/s");
-        let rate: f64 = rate.unwrap().replace(',', "").parse().unwrap();
-        // The history has milliseconds.
-        let shortest = (row[1] - 0.0006).max(1e-9);
-        assert!(rate <= 200.0 / shortest && rate >= 200.0 / (row[1] + 0.0006) - 1.0);
+        let (train, test) = line.split_once("  test: ").unwrap();
+        let (train, test) = (train.split_once("train: ").unwrap().1, test);
+        let (seconds, rate) = test
+            .split_once(" %  ")
+            .unwrap()
+            .1
+            .split_once(" s, ")
+            .unwrap();
+        let rate = rate.strip_suffix(" images/s").unwrap().replace(',', "");
+        let after = |text: &str, word: &str| {
+            let text = text.split_once(word).unwrap().1;
+            let end = text.find([',', ' ']).unwrap_or(text.len());
+            text[..end].parse::<f64>().unwrap()
+        };
+        // Both are rounded, the history later.
+        for (found, expected, tolerance) in [
+            (after(train, "loss "), row[2], 6e-5),
+            (after(train, "accuracy "), 100.0 * row[3], 6e-3),
+            (after(test, "loss "), row[4], 6e-5),
+            (after(test, "accuracy "), 100.0 * row[5], 6e-3),
+            (seconds.parse().unwrap(), row[1], 6e-3),
+        ] {
+            assert!(
+                (found - expected).abs() <= tolerance,
+                "{found} {expected}: {line}"
+            );
+        }
+        let rate: f64 = rate.parse().unwrap();
+        let [least, most] = [row[1] + 6e-4, (row[1] - 6e-4).max(1e-9)].map(|s| 200.0 / s);
+        assert!(least - 1.0 <= rate && rate <= most, "{line}");
     }
     let seconds = &place.run("run")["seconds"];
     let [start, training, total] =
@@ -530,7 +548,8 @@ fn a_validation_part_adds_columns_and_keeps_the_best_weights() {
 /// With so large a rate that the last epoch is not the best.
 fn keeps_the_best_weights(flags: &str) {
     let place = Place::new();
-    let flags = &format!("{flags} --epochs 8 --validation 40 --out run");
+    let asked = flags;
+    let flags = &format!("{asked} --epochs 8 --validation 40 --out run");
     let assert = place.succeeds(&format!("{TRAIN} {flags} --json"));
     let rows: Vec<Value> = stdout(&assert)
         .lines()
@@ -546,6 +565,13 @@ fn keeps_the_best_weights(flags: &str) {
         .unwrap();
     assert_ne!(top["epoch"], 8, "another rate is needed");
     assert_eq!(&place.run("run")["result"]["best"], top);
+    // To the bit those of a run that ends there.
+    let epochs = &top["epoch"];
+    place.succeeds(&format!(
+        "{TRAIN} {asked} --epochs {epochs} --validation 40 --out top"
+    ));
+    let parameters = |model: &str| Model::open(&place.path(model), None).unwrap().parameters;
+    assert!(parameters("run/best.safetensors") == parameters("top/model.safetensors"));
 
     let result = place.test_json("--model run/best.safetensors");
     for (name, column) in [("accuracy", "test_accuracy"), ("loss", "test_loss")] {

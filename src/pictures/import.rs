@@ -18,7 +18,7 @@ use thiserror::Error;
 
 use super::{PictureError, open};
 use crate::data::{Elements, Idx, IdxError, class_names, idx, shuffled};
-use crate::files::{UNFINISHED, clear_unfinished, remove, sync_folder, write_whole};
+use crate::files::{remove, sync_folder, write_whole};
 
 /// The most classes: labels are bytes.
 pub const MAX_CLASSES: usize = 256;
@@ -170,8 +170,7 @@ impl Imported {
             source,
         };
         fs::create_dir_all(to).map_err(|e| error(to, e))?;
-        clear_unfinished(to).map_err(|e| error(to, e))?;
-        let new = Builder::new().prefix(UNFINISHED).tempdir_in(to);
+        let new = Builder::new().prefix(".import-").tempdir_in(to);
         let new = new.map_err(|e| error(to, e))?;
         // One after the other, so that one is in memory twice.
         let [train, test] = [self.train, self.test].map(|part| part.idx(self.shape));

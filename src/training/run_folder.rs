@@ -10,7 +10,7 @@ use thiserror::Error;
 use super::checkpoint::{Checkpoint, CheckpointError, CheckpointFault};
 use super::history;
 use super::run_record::RunRecord;
-use crate::files::{clear_unfinished, remove, write_whole};
+use crate::files::{UNFINISHED, remove, write_whole};
 use crate::formats::weights::ModelError;
 
 /// Where runs go that are given no folder.
@@ -171,7 +171,11 @@ impl RunFolder {
             Err(TryLockError::Error(e)) if e.kind() == io::ErrorKind::Unsupported => {}
             Err(TryLockError::Error(e)) => return Err(error(&place, e)),
         }
-        clear_unfinished(path).map_err(|e| error(path, e))?;
+        for entry in fs::read_dir(path).map_err(|e| error(path, e))?.flatten() {
+            if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+                remove(&entry.path()).map_err(|e| error(&entry.path(), e))?;
+            }
+        }
         Ok(Self {
             path: path.to_owned(),
             old_run: false,

@@ -61,7 +61,7 @@ pub struct Args {
     out: Option<PathBuf>,
     /// Go on with the run in --out that was stopped [default: the newest run under runs/]; where
     /// there is none, begin. Settings must be as they were, but for --threads, --engine and, with
-    /// a constant rate, more --epochs
+    /// a constant rate or one that falls by steps, more --epochs
     #[arg(long)]
     resume: bool,
     /// Replace the run that is in --out
@@ -587,6 +587,8 @@ impl Run<'_> {
             // What is told of the run is what its folder has.
             match self.folder.checkpoint() {
                 Ok(Some(saved)) if !self.folder.has_old_run() => self.checkpoint = saved,
+                // Written, but no longer to be read.
+                Err(_) if !self.folder.has_old_run() => drop(self.checkpoint.history.pop()),
                 _ => self.checkpoint.history.clear(),
             }
         }

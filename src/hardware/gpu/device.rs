@@ -198,7 +198,7 @@ impl Device {
         let context =
             CudaContext::new(ordinal).map_err(|error| failed("cuDevicePrimaryCtxRetain", error))?;
         // SAFETY: memory is used on the stream alone that it was allocated on, in its order, so nothing
-        // waits for an event.
+        // waits for an event; those who have `another` keep to it.
         unsafe { context.disable_event_tracking() };
         let stream = new_stream(&context)?;
         let mut kernels = HashMap::new();
