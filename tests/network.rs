@@ -398,7 +398,11 @@ fn each_layer_that_does_not_fit_says_why() {
             Misfit::Zero("the stride"),
         ),
         ("", "max_pool2d 0x2".into(), Misfit::Zero("the kernel")),
-        ("", "max_pool2d 4097 padding=2048".into(), Misfit::Pooled),
+        (
+            "",
+            "max_pool2d 4097 padding=2048".into(),
+            Misfit::PoolKernel,
+        ),
         (
             "",
             "max_pool2d 2 stride=0".into(),

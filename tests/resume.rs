@@ -343,13 +343,8 @@ fn a_full_disk_leaves_the_last_checkpoint() {
     let state = fs::metadata(place.path("run/state.safetensors")).unwrap();
     // It grows by a line of history an epoch, and by what is said of its going on.
     let blocks = (state.len() + 4096).div_ceil(512);
-    let program = assert_cmd::cargo::cargo_bin!("longhand").display();
-    let line = format!(
-        "trap '' XFSZ; ulimit -f {blocks}; exec {program} train --out run --resume --epochs 60"
-    );
-    let mut shell = std::process::Command::new("sh");
-    shell.args(["-c", &line]).current_dir(place.folder.path());
-    shell.env("CUDA_VISIBLE_DEVICES", "");
+    let limit = format!("trap '' XFSZ; ulimit -f {blocks}");
+    let shell = place.shell(&limit, "train --out run --resume --epochs 60");
     let assert = assert_cmd::Command::from_std(shell).assert();
     let left = place.checkpoint("run");
     let done = left.history.len();
@@ -448,11 +443,8 @@ fn images_must_lie_as_they_lay() {
 #[test]
 fn a_signal_that_is_ignored_from_the_beginning_stops_nothing() {
     let place = Place::new();
-    let program = assert_cmd::cargo::cargo_bin!("longhand").display();
-    let line = format!("trap '' HUP; exec {program} {TRAIN} --epochs 100000 --out run");
-    let mut shell = std::process::Command::new("sh");
-    shell.args(["-c", &line]).current_dir(place.folder.path());
-    shell.env("CUDA_VISIBLE_DEVICES", "");
+    let line = format!("{TRAIN} --epochs 100000 --out run");
+    let mut shell = place.shell("trap '' HUP", &line);
     let mut child = shell
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -493,7 +485,6 @@ fn a_full_disk_in_the_first_epoch_leaves_no_epoch() {
         read.collect::<Vec<_>>()
     };
     let before = files();
-    let program = assert_cmd::cargo::cargo_bin!("longhand").display();
     for (folder, flags, words) in [
         ("new", "", "No epoch was done, so there are no weights yet"),
         (
@@ -502,12 +493,8 @@ fn a_full_disk_in_the_first_epoch_leaves_no_epoch() {
             "the run that was in old is still there",
         ),
     ] {
-        let line = format!(
-            "trap '' XFSZ; ulimit -f 80; exec {program} {TRAIN} --epochs 3 --out {folder} {flags}"
-        );
-        let mut shell = std::process::Command::new("sh");
-        shell.args(["-c", &line]).current_dir(place.folder.path());
-        shell.env("CUDA_VISIBLE_DEVICES", "");
+        let line = format!("{TRAIN} --epochs 3 --out {folder} {flags}");
+        let shell = place.shell("trap '' XFSZ; ulimit -f 80", &line);
         let assert = assert_cmd::Command::from_std(shell).assert();
         place::failed(assert, 1, &["state.safetensors: ", words]);
     }

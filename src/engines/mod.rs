@@ -289,9 +289,7 @@ fn train_in_batches<T: Element, E: Engine<T> + ?Sized>(
     rule: &StepRule,
     watch: &mut Watch,
 ) -> Result<Metrics, EngineError> {
-    if rule.batch_size == 0 {
-        return Err(EngineError::EmptyBatch);
-    }
+    check_epoch(engine.network(), data, rule)?;
     let mut totals = RunningTotals::new(order.len());
     for batch in batches(data, order, rule.batch_size) {
         let metrics = engine.train_batch(&batch, rule)?;
@@ -489,6 +487,16 @@ fn check_state<T>(network: &Network, state: &TrainingState<T>) -> Result<(), Eng
         check_size(what, &count, &[vector.len()])?;
     }
     Ok(())
+}
+
+/// Checks that an epoch over `data` has steps that suit the network.
+fn check_epoch(network: &Network, data: &Dataset, rule: &StepRule) -> Result<(), EngineError> {
+    check_images(network, data.images().shape())?;
+    network.check_classes(data.classes())?;
+    match rule.batch_size {
+        0 => Err(EngineError::EmptyBatch),
+        _ => Ok(()),
+    }
 }
 
 fn check_images(network: &Network, images: [usize; 3]) -> Result<(), EngineError> {

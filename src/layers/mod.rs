@@ -100,7 +100,7 @@ pub enum Misfit {
     },
     /// More places than an exact `f32` counts, by which some engines know a window's winner.
     #[error("a pooling kernel has at most {MAX_POOLED} places")]
-    Pooled,
+    PoolKernel,
     /// No share of elements that can be dropped.
     #[error("p is {0}: it must be at least 0 and below 1")]
     Probability(f64),

@@ -116,6 +116,17 @@ impl Place {
         process
     }
 
+    /// A shell in the folder that does `before`, and then becomes the program with the words of `line`.
+    pub fn shell(&self, before: &str, line: &str) -> Process {
+        let program = cargo_bin!("longhand").display();
+        let mut shell = Process::new("sh");
+        shell
+            .args(["-c", &format!("{before}; exec {program} {line}")])
+            .current_dir(self.folder.path())
+            .env("CUDA_VISIBLE_DEVICES", "");
+        shell
+    }
+
     pub fn succeeds(&self, line: &str) -> Assert {
         self.longhand(line).assert().success()
     }

@@ -157,16 +157,12 @@ pub fn run(args: &Args, started: Instant) -> Result<(), Failure> {
         None => None,
     };
     let (weights, init) = initial.unzip();
-    let mut record = record(&source, &data, &network, engine.as_ref(), recipe, init);
-    if let EngineKind::Cuda(_) = kind {
-        // Which of the GPUs.
-        record.machine.engine = kind.to_string();
-    }
+    let machine = machine(kind, engine.as_ref());
+    let mut record = record(&source, &data, &network, machine.clone(), recipe, init);
     if let (Some(run), None) = (again, &args.data.data) {
         // Not by the full path that it was found at.
         record.data.name.clone_from(&run.data.name);
     }
-    let computing = record.machine.clone();
     let checkpoint = match (stored, &folder) {
         (Some(stored), Some(folder)) => resume::go_on(stored, record, folder)?,
         _ => Checkpoint {
@@ -194,7 +190,7 @@ pub fn run(args: &Args, started: Instant) -> Result<(), Failure> {
     let mut run = Run {
         args,
         started,
-        computing,
+        computing: machine,
         was_over: is_over(&checkpoint.history, &recipe),
         unsaved: false,
         bar: Bar::new(recipe.epochs, !args.quiet),
@@ -329,12 +325,30 @@ impl Init {
     }
 }
 
+/// What computes.
+fn machine(kind: EngineKind, engine: &dyn Engine) -> Machine {
+    let settings = match engine.name() {
+        "lanes" => Settings::from_environment().ok(),
+        _ => None,
+    };
+    Machine {
+        cpu: devices::cpu_name(),
+        engine: match kind {
+            // Which of the GPUs.
+            EngineKind::Cuda(_) => kind.to_string(),
+            _ => engine.name().to_owned(),
+        },
+        instructions: settings.map(|settings| settings.path.name().to_owned()),
+        threads: engine.threads(),
+    }
+}
+
 /// `run.json` before the first step.
 fn record(
     source: &DataArgs,
     data: &Data,
     network: &Network,
-    engine: &dyn Engine,
+    machine: Machine,
     recipe: Recipe,
     init: Option<InitRecord>,
 ) -> RunRecord {
@@ -348,16 +362,7 @@ fn record(
         started: jiff::Timestamp::now().to_string(),
         resumed: Vec::new(),
         ended: None,
-        machine: Machine {
-            cpu: devices::cpu_name(),
-            engine: engine.name().to_owned(),
-            instructions: match engine.name() {
-                "lanes" => Settings::from_environment().ok(),
-                _ => None,
-            }
-            .map(|settings| settings.path.name().to_owned()),
-            threads: engine.threads(),
-        },
+        machine,
         data: DataRecord {
             name: data.name.clone(),
             folder: (source.data.as_ref()).map(|path| full(path).to_string_lossy().into_owned()),

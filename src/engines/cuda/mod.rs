@@ -26,8 +26,8 @@ use self::buffers::Buffers;
 use self::plan::Stage;
 use self::steps::{Progress, Step};
 use super::{
-    Backward, Engine, EngineError, Metrics, REPORT_EVERY, Watch, check_batch, check_images,
-    check_normalisation, check_state, check_tensors, outputs,
+    Backward, Engine, EngineError, Metrics, REPORT_EVERY, Watch, check_batch, check_epoch,
+    check_images, check_normalisation, check_state, check_tensors, outputs,
 };
 use crate::data::{Batch, Dataset, Images, Normalisation, batches};
 use crate::hardware::gpu::Gpu;
@@ -320,11 +320,7 @@ impl<G: Gpu> Engine for Cuda<G> {
         rule: &StepRule,
         watch: &mut Watch,
     ) -> Result<Metrics, EngineError> {
-        check_images(&self.network, data.images().shape())?;
-        self.network.check_classes(data.classes())?;
-        if rule.batch_size == 0 {
-            return Err(EngineError::EmptyBatch);
-        }
+        check_epoch(&self.network, data, rule)?;
         self.make_room(rule.batch_size.min(order.len()))?;
         self.begin(rule, (0..order.len()).step_by(rule.batch_size))?;
         let there = matches!(&self.images, Some((images, _)) if images == data.images());

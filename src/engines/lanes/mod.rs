@@ -27,8 +27,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use ndarray::Array2;
 
 use super::{
-    Backward, Engine, EngineError, Metrics, RunningTotals, Watch, check_batch, check_images,
-    check_normalisation, check_state, check_tensors, outputs, slices,
+    Backward, Engine, EngineError, Metrics, RunningTotals, Watch, check_batch, check_epoch,
+    check_images, check_normalisation, check_state, check_tensors, outputs, slices,
 };
 use crate::data::{Batch, Dataset, Images, Normalisation, batches};
 use crate::hardware::lanes::{self, Path, Portable};
@@ -380,11 +380,7 @@ impl<T: lanes::Lanes> Engine for Lanes<T> {
         rule: &StepRule,
         watch: &mut Watch,
     ) -> Result<Metrics, EngineError> {
-        check_images(&self.network, data.images().shape())?;
-        self.network.check_classes(data.classes())?;
-        if rule.batch_size == 0 {
-            return Err(EngineError::EmptyBatch);
-        }
+        check_epoch(&self.network, data, rule)?;
         let mut totals = RunningTotals::new(order.len());
         let mut result = Ok(());
         let all = || -> Batches { Box::new(batches(data, order, rule.batch_size)) };

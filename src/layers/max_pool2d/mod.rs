@@ -58,7 +58,7 @@ impl MaxPool2d {
         }
         let output = window.output([height, width])?;
         if kernel[0].saturating_mul(kernel[1]) > MAX_POOLED {
-            return Err(Misfit::Pooled);
+            return Err(Misfit::PoolKernel);
         }
         checked_elements("output", &[channels, output[0], output[1]])?;
         Ok(Self {

@@ -9,7 +9,8 @@
 //! U[o, u] = G weight[o, u]     V[i] = B^T x[i]     y[o, i] = A^T sum over u of U[o, u] . V[i + u]
 //! ```
 //!
-//! Every line is one of eight numbers, and `.` is element by element; u is a row of taps. Backward, by the transposes:
+//! Every line is one of eight numbers, and `.` is element by element; u is a row of taps. Backward, by
+//! the transposes:
 //!
 //! ```text
 //! dM[o, i] = A d_y[o, i]     dU[o, u] = sum over i of dM[o, i] . V[i + u]     d_weight[o, u] = G^T dU[o, u]
