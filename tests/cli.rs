@@ -383,7 +383,8 @@ fn gradcheck_finds_every_gradient_right() {
 #[test]
 fn summary_says_how_lanes_computes_each_layer() {
     let place = Place::new();
-    let network = "input 1x28x28, conv2d 2 5, relu, max_pool2d 2, conv2d 3 2, flatten, linear 10";
+    let network =
+        "input 1x28x28, conv2d 2 5, relu, max_pool2d 2, conv2d 3 2, flatten, linear 40, linear 10";
     fs::write(place.path("odd"), network).unwrap();
     let layers = "summary --network @odd";
     let summary = |path: &str, line: &str| {
@@ -398,6 +399,9 @@ fn summary_says_how_lanes_computes_each_layer() {
         ))
         .stdout(contains(
             "conv2d 3 2                                 direct",
+        ))
+        .stdout(contains(
+            "linear 40, linear 10                       in the lanes, merged into one layer",
         ));
     let json = stdout(&summary("portable", &format!("{layers} --json")).success());
     let summary_json: Value = serde_json::from_str(&json).unwrap();

@@ -155,11 +155,12 @@ const WIDE: &str = "input 13x31x30, conv2d 14 3 padding=1, relu, max_pool2d 3 st
 
 /// Random networks of one layer: conv2d, max_pool2d, relu, dropout, or flatten and linear; or of
 /// conv2d, ReLU and pooling, which engines compute as one where the windows are of 2x2, with windows
-/// of all sizes and with those that Winograd's filtering is for.
+/// of all sizes and with those that Winograd's filtering is for; or of two linear layers, which may be
+/// one.
 fn one_layer() -> impl Strategy<Value = Option<Network>> {
     let pair = |range: std::ops::Range<usize>| [range.clone(), range];
     let sizes = (1..4_usize, pair(1..14), pair(1..6), pair(1..4), pair(0..3));
-    (0..7_usize, 1..20_usize, sizes).prop_map(|(kind, out, sizes)| {
+    (0..8_usize, 1..20_usize, sizes).prop_map(|(kind, out, sizes)| {
         let (c, [h, w], [kh, kw], [sh, sw], [ph, pw]) = sizes;
         let window = format!("{kh}x{kw} stride={sh}x{sw} padding={ph}x{pw}");
         let layer = match kind {
@@ -186,6 +187,7 @@ fn one_layer() -> impl Strategy<Value = Option<Network>> {
                 )
                 .ok();
             }
+            6 => format!("flatten, linear {}, linear {}", 7 * kh + out, sh * kw),
             _ => format!("flatten, linear {out}"),
         };
         let description: Description = format!("input {c}x{h}x{w}, {layer}").parse().unwrap();
@@ -579,10 +581,22 @@ fn an_image_alone_meets_the_parameters_of_now() {
 
 #[test]
 fn the_same_seed_gives_the_same_bits_on_any_number_of_threads() {
-    let network = network(
+    the_same_bits_on_any_number_of_threads(
         "input 1x28x28, conv2d 10 5, relu, max_pool2d 2, dropout 0.2, conv2d 20 5, relu, \
          max_pool2d 2, flatten, linear 50, dropout 0.5, linear 10",
     );
+}
+
+/// Whose parameters are cut anywhere, in the middle of a row.
+#[test]
+fn layers_that_are_one_have_the_same_bits_on_any_number_of_threads() {
+    the_same_bits_on_any_number_of_threads(
+        "input 1x9x11, flatten, linear 41, linear 7, relu, linear 23, linear 19, linear 10",
+    );
+}
+
+fn the_same_bits_on_any_number_of_threads(text: &str) {
+    let network = network(text);
     let data = examples(&network, 230, 10, 8);
     let order: Vec<u32> = (0..230).collect();
     type Open<'a> = Box<dyn Fn(usize) -> Box<dyn Engine> + 'a>;

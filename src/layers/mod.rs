@@ -6,7 +6,8 @@
 //! - `im2col.rs`, where the engine of matrix products has a way of its own;
 //! - `lanes.rs`, several images at once in the lanes of a register
 //!   ([`crate::hardware::lanes`]), and for convolution `winograd`, the same with fewer
-//!   multiplications. `conv2d_relu_max_pool2d` is the three fused;
+//!   multiplications. `conv2d_relu_max_pool2d` is the three fused, and `linear_linear` is two layers
+//!   that are one;
 //! - `one_image.rs`, for one image alone, with its own numbers in the lanes.
 //!
 //! A GPU's kernel stands in `kernels/`, a file of the folder's name.
@@ -23,6 +24,7 @@ pub mod cross_entropy;
 pub mod dropout;
 pub mod flatten;
 pub mod linear;
+pub mod linear_linear;
 pub mod max_pool2d;
 pub mod relu;
 pub mod window;

@@ -267,7 +267,7 @@ impl StepRule {
         if let Some(norm) = self.clip_norm {
             clipping::clip(gradients, norm);
         }
-        self.update_part(state.steps, state.whole(), gradients);
+        self.update_part(state.steps, &mut state.whole(), gradients);
         state.steps += 1;
     }
 
@@ -275,7 +275,7 @@ impl StepRule {
     ///
     /// - `gradients`: of that part, clipped
     #[inline(always)]
-    pub fn update_part<T: Element>(&self, done: u64, part: StatePart<T>, gradients: &[T]) {
+    pub fn update_part<T: Element>(&self, done: u64, part: &mut StatePart<T>, gradients: &[T]) {
         let lr = self.lr(done);
         let StatePart {
             parameters,

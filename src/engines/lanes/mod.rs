@@ -13,6 +13,7 @@
 //! [`mod@plan`] says which layers are fused and how each convolution is computed. Every buffer is
 //! allocated before the first step or in it.
 
+mod merged;
 mod one_image;
 mod part;
 pub mod plan;
@@ -337,7 +338,7 @@ impl<T: lanes::Lanes> Engine for Lanes<T> {
         let state = &this.state;
         let (network, stages, parameters) = (&this.network, &this.stages, &state.parameters);
         let mut work = locked(&this.workspaces[0]);
-        work.prepare_training();
+        work.prepare_training(network, stages);
         work.prepare_weights(network, stages, parameters);
         for start in (0..n).step_by(T::WIDTH) {
             let group = start..n.min(start + T::WIDTH);
@@ -353,6 +354,7 @@ impl<T: lanes::Lanes> Engine for Lanes<T> {
             work.backward(network, stages, parameters, draws, &mut d_parameters, true);
             work.scatter_d_input(&mut d_x[group.start * inputs..group.end * inputs]);
         }
+        work.split_merged(parameters, &mut d_parameters);
         Ok(Backward {
             output,
             d_input,

@@ -1,11 +1,12 @@
 //! One image alone, as fast as one thread can: a group would leave all lanes but one empty, so
 //! neighbouring numbers of the image stand in the lanes instead: layout `(C, H, W)` of numbers.
 
-use super::plan::Stage;
+use super::plan::{Kind, Stage};
 use crate::data::Normalisation;
 use crate::hardware::lanes::Lanes;
 use crate::layers::conv2d::one_image::Convolution;
-use crate::layers::{conv2d, linear, max_pool2d, relu};
+use crate::layers::linear::Linear;
+use crate::layers::{conv2d, linear, linear_linear, max_pool2d, relu};
 use crate::network::{Network, Operation};
 
 /// Buffers for an image, and weights laid out.
@@ -24,10 +25,9 @@ pub(super) struct OneImage<T: Lanes> {
 enum Parameters<T: Lanes> {
     Conv2d(Box<Convolution<T>>),
     Linear {
-        /// (O, I)
-        weight: Vec<f32>,
-        /// (O)
-        bias: Vec<f32>,
+        linear: Linear,
+        /// Weight (O, I) and bias (O).
+        parameters: Vec<f32>,
     },
     MaxPool2d {
         /// (W), a row that is as high as a window.
@@ -43,7 +43,7 @@ pub(super) fn bytes(network: &Network, stages: &[Stage], width: usize) -> u64 {
         let layer = &network.layers()[stage.layer];
         match (stage.bands(network), &layer.operation) {
             (Some(bands), _) => bands.bytes(width),
-            (None, Operation::Linear(_)) => 4 * (layer.weight.len() + layer.bias.len()) as u64,
+            (None, Operation::Linear(_)) => 4 * stage.added(network).len() as u64,
             (None, Operation::MaxPool2d(pool)) => 4 * pool.input[1].next_multiple_of(width) as u64,
             _ => 0,
         }
@@ -79,15 +79,25 @@ impl<T: Lanes> OneImage<T> {
         normalisation.apply(&bytes, &mut normalised);
         let of_stage = |stage: &Stage| {
             let layer = &network.layers()[stage.layer];
-            let weight = &parameters[layer.weight.clone()];
-            let bias = &parameters[layer.bias.clone()];
+            let parameters = &parameters[stage.parameters(network)];
             match (stage.bands(network), &layer.operation) {
                 (Some(bands), _) => {
+                    let (weight, bias) = parameters.split_at(layer.weight.len());
                     Parameters::Conv2d(Box::new(Convolution::new(lanes, bands, weight, bias)))
                 }
-                (None, Operation::Linear(_)) => Parameters::Linear {
-                    weight: weight.to_vec(),
-                    bias: bias.to_vec(),
+                (None, Operation::Linear(linear)) => match &stage.kind {
+                    Kind::LinearLinear(pair) => {
+                        let mut merged = vec![0.0; pair.merged_len()];
+                        linear_linear::lanes::merge(lanes, pair, parameters, &mut merged);
+                        Parameters::Linear {
+                            linear: pair.merged(),
+                            parameters: merged,
+                        }
+                    }
+                    _ => Parameters::Linear {
+                        linear: *linear,
+                        parameters: parameters.to_vec(),
+                    },
                 },
                 (None, Operation::MaxPool2d(pool)) => Parameters::MaxPool2d {
                     row: lanes.zeros(pool.input[1].div_ceil(T::WIDTH)),
@@ -124,9 +134,11 @@ impl<T: Lanes> OneImage<T> {
                     let (x, y) = (t.numbers(x), t.numbers_mut(y));
                     conv2d::one_image::forward(t, convolution, x, y);
                 }
-                (Parameters::Linear { weight, bias }, Operation::Linear(l)) => {
+                (Parameters::Linear { linear, parameters }, _) => {
                     let (x, y) = (t.numbers(x), t.numbers_mut(y));
-                    linear::one_image::forward(t, l, x, weight, bias, y);
+                    let elements = linear.weight().iter().product();
+                    let (weight, bias) = parameters.split_at(elements);
+                    linear::one_image::forward(t, linear, x, weight, bias, y);
                 }
                 (_, Operation::Relu) => relu::lanes::forward(t, x, y),
                 (Parameters::MaxPool2d { row }, Operation::MaxPool2d(pool)) => {

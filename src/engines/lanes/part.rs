@@ -1,12 +1,9 @@
-//! A worker's part of the parameters: it adds the slices' gradients up for them and updates them,
-//! block after block, so that a block comes into the nearest cache once.
+//! A worker's part of the parameters: it adds the slices' gradients up for them and updates them.
 
+use super::merged::Merged;
 use crate::hardware::cache;
 use crate::hardware::lanes::{Lanes, kernel};
 use crate::optimisers::{StatePart, StepRule, clipping};
-
-/// Parameters of a block: with gradients and moments, they take less than the nearest cache has.
-const BLOCK: usize = 1024;
 
 /// What one worker updates, and the batch's gradient by it.
 pub(super) struct Part<'a> {
@@ -24,11 +21,10 @@ pub(super) struct Step<'a> {
 }
 
 impl Part<'_> {
-    /// Blocks of its state and of its gradient.
-    #[inline(always)]
-    fn blocks(&mut self) -> impl Iterator<Item = (StatePart<'_, f32>, &mut [f32])> {
-        let gradients = self.gradients.chunks_mut(BLOCK);
-        self.state.parts(BLOCK).zip(gradients)
+    /// Asks for the parameters, which all threads have copied, so that they are here when they are
+    /// changed.
+    pub(super) fn will_change(&self) {
+        cache::will_write(self.state.parameters);
     }
 }
 
@@ -36,29 +32,60 @@ kernel! {
     /// Adds the slices' gradients up, in their order, and does the step, if there is one.
     ///
     /// - `slices`: (P) each
-    pub fn add_up(part: &mut Part<'_>, slices: &[&[f32]], step: Option<Step<'_>>) = add_up_kernel;
+    /// - `parameters`: (P), before the step
+    pub fn add_up(
+        part: &mut Part<'_>,
+        slices: &[&[f32]],
+        parameters: &[f32],
+        merged: &mut [Merged],
+        step: Option<Step<'_>>,
+    ) = add_up_kernel;
 }
 
 #[inline(always)]
-fn add_up_kernel<T: Lanes>(_: T, part: &mut Part, slices: &[&[f32]], step: Option<Step>) {
-    // All threads have copied them.
-    cache::will_write(part.state.parameters);
-    let mut first = part.first;
-    for (state, sum) in part.blocks() {
-        for (index, slice) in slices.iter().enumerate() {
-            let d_parameters = &slice[first..][..sum.len()];
-            match index {
-                0 => sum.copy_from_slice(d_parameters),
-                _ => {
-                    for (sum, d_parameter) in sum.iter_mut().zip(d_parameters) {
-                        *sum += d_parameter;
-                    }
+fn add_up_kernel<T: Lanes>(
+    t: T,
+    part: &mut Part,
+    slices: &[&[f32]],
+    parameters: &[f32],
+    merged: &mut [Merged],
+    step: Option<Step>,
+) {
+    let all = part.first..part.first + part.gradients.len();
+    let (mut first, mut rest) = (part.first, &mut *part.gradients);
+    for merged in merged {
+        let within = merged.within(&all);
+        if within.is_empty() {
+            continue;
+        }
+        let (before, behind) = rest.split_at_mut(within.start - first);
+        let (d_parameters, behind) = behind.split_at_mut(within.len());
+        add_slices(slices, first, before);
+        add_slices(slices, merged.place.start, &mut merged.d_merged);
+        merged.gradients(t, parameters, within.clone(), d_parameters);
+        (first, rest) = (within.end, behind);
+    }
+    add_slices(slices, first, rest);
+    if let Some(Step { rule, done }) = step {
+        rule.update_part(done, &mut part.state, part.gradients);
+    }
+}
+
+/// The slices' sum of what begins at `first`, in their order.
+///
+/// - `slices`: (P) each
+/// - `sum`: written
+#[inline(always)]
+fn add_slices(slices: &[&[f32]], first: usize, sum: &mut [f32]) {
+    for (index, slice) in slices.iter().enumerate() {
+        let numbers = &slice[first..][..sum.len()];
+        match index {
+            0 => sum.copy_from_slice(numbers),
+            _ => {
+                for (sum, number) in sum.iter_mut().zip(numbers) {
+                    *sum += number;
                 }
             }
-        }
-        first += sum.len();
-        if let Some(Step { rule, done }) = step {
-            rule.update_part(done, state, sum);
         }
     }
 }
@@ -70,8 +97,6 @@ kernel! {
 
 #[inline(always)]
 fn update_kernel<T: Lanes>(_: T, part: &mut Part, factor: f64, step: Step) {
-    for (state, gradients) in part.blocks() {
-        clipping::scale(gradients, factor);
-        step.rule.update_part(step.done, state, gradients);
-    }
+    clipping::scale(part.gradients, factor);
+    (step.rule).update_part(step.done, &mut part.state, part.gradients);
 }

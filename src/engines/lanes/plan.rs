@@ -2,10 +2,12 @@
 //! convolution is computed. Decided once, by shapes alone.
 
 use std::fmt;
+use std::ops::Range;
 
 use crate::layers::conv2d::one_image::Bands;
 use crate::layers::conv2d::winograd::Winograd;
 use crate::layers::conv2d_relu_max_pool2d;
+use crate::layers::linear_linear::LinearLinear;
 use crate::layers::max_pool2d::MaxPool2d;
 use crate::network::{Network, Operation};
 
@@ -28,7 +30,7 @@ pub enum Way {
     Winograd(Winograd),
 }
 
-/// One or three layers that are computed together, from one buffer into the next.
+/// One layer, or two or three that are computed together, from one buffer into the next.
 #[derive(Clone, Copy, Debug)]
 pub struct Stage {
     /// The index of its first layer.
@@ -44,6 +46,8 @@ pub enum Kind {
     Conv2d(Way),
     /// A convolution, ReLU and this pooling.
     Conv2dReluMaxPool2d(Way, MaxPool2d),
+    /// Two fully connected layers as the one that they are.
+    LinearLinear(LinearLinear),
     /// Any other layer alone.
     Alone,
 }
@@ -53,7 +57,27 @@ impl Stage {
     pub fn layers(&self) -> usize {
         match self.kind {
             Kind::Conv2dReluMaxPool2d(..) => 3,
+            Kind::LinearLinear(_) => 2,
             Kind::Conv2d(_) | Kind::Alone => 1,
+        }
+    }
+
+    /// Where its parameters lie in the flat vector.
+    pub fn parameters(&self, network: &Network) -> Range<usize> {
+        let layers = &network.layers()[self.layer..][..self.layers()];
+        let parameters = layers.iter().filter(|layer| layer.has_parameters());
+        let mut places = parameters.map(|layer| layer.weight.start..layer.bias.end);
+        let first = places.next().unwrap_or_default();
+        first.start..places.next_back().map_or(first.end, |last| last.end)
+    }
+
+    /// Where in a flat vector the examples of a batch add up what its gradients are made of: those
+    /// themselves, or those of two layers merged into one.
+    pub fn added(&self, network: &Network) -> Range<usize> {
+        let parameters = self.parameters(network);
+        match &self.kind {
+            Kind::LinearLinear(pair) => parameters.start..parameters.start + pair.merged_len(),
+            _ => parameters,
         }
     }
 
@@ -62,7 +86,7 @@ impl Stage {
         let (way, pool) = match &self.kind {
             Kind::Conv2d(way) => (way, None),
             Kind::Conv2dReluMaxPool2d(way, pool) => (way, Some(pool)),
-            Kind::Alone => return None,
+            Kind::LinearLinear(_) | Kind::Alone => return None,
         };
         let Operation::Conv2d(conv) = &network.layers()[self.layer].operation else {
             return None;
@@ -83,6 +107,7 @@ impl fmt::Display for Stage {
             Kind::Conv2dReluMaxPool2d(chosen, _) => {
                 write!(f, "{}, fused with relu and max_pool2d", way(chosen))
             }
+            Kind::LinearLinear(_) => f.write_str("in the lanes, merged into one layer"),
             Kind::Alone => f.write_str("in the lanes"),
         }
     }
@@ -94,6 +119,7 @@ pub fn plan(network: &Network, width: usize, convolutions: Convolutions) -> Vec<
     let mut stages = Vec::new();
     let mut layer = 0;
     while layer < layers.len() {
+        let next = |k: usize| layers.get(layer + k).map(|layer| &layer.operation);
         let kind = match &layers[layer].operation {
             Operation::Flatten => None,
             Operation::Conv2d(conv) => {
@@ -103,7 +129,6 @@ pub fn plan(network: &Network, width: usize, convolutions: Convolutions) -> Vec<
                     }
                     Convolutions::Direct => Way::Direct,
                 };
-                let next = |k: usize| layers.get(layer + k).map(|layer| &layer.operation);
                 Some(match (next(1), next(2)) {
                     (Some(Operation::Relu), Some(Operation::MaxPool2d(pool)))
                         if conv2d_relu_max_pool2d::fits(pool) =>
@@ -113,10 +138,14 @@ pub fn plan(network: &Network, width: usize, convolutions: Convolutions) -> Vec<
                     _ => Kind::Conv2d(way),
                 })
             }
-            Operation::Relu
-            | Operation::MaxPool2d(_)
-            | Operation::Linear(_)
-            | Operation::Dropout(_) => Some(Kind::Alone),
+            Operation::Linear(first) => {
+                let pair = match next(1) {
+                    Some(Operation::Linear(second)) => LinearLinear::new(first, second),
+                    _ => None,
+                };
+                Some(pair.map_or(Kind::Alone, Kind::LinearLinear))
+            }
+            Operation::Relu | Operation::MaxPool2d(_) | Operation::Dropout(_) => Some(Kind::Alone),
         };
         let Some(kind) = kind else {
             layer += 1;

@@ -128,8 +128,7 @@ impl<T: lanes::Lanes> Steps<'_, T> {
     ) -> Result<(), Abandoned> {
         let mut workspace = locked(&self.workspaces[worker.index]);
         let mut parameters = locked(&self.copies[worker.index]);
-        let t = workspace.lanes;
-        workspace.prepare_training();
+        workspace.prepare_training(self.network, self.stages);
         parameters.resize(self.network.parameter_count(), 0.0);
         let mine = shared.parts.get(worker.index);
         for batch in batches {
@@ -137,20 +136,29 @@ impl<T: lanes::Lanes> Steps<'_, T> {
             let done = shared.done.load(Ordering::Relaxed);
             shared.copy_parameters(&mut parameters);
             self.slice_gradients(&mut workspace, &parameters, &batch, done, shared.next);
+            if let Some(part) = mine {
+                read(part).will_change();
+            }
             worker.wait()?;
             let step = Step {
                 rule: self.rule,
                 done,
             };
             match self.rule.clip_norm.filter(|_| self.update) {
-                None => self.add_up(t, &batch, mine, self.update.then_some(step)),
+                None => self.add_up(
+                    &mut workspace,
+                    &parameters,
+                    &batch,
+                    mine,
+                    self.update.then_some(step),
+                ),
                 Some(norm) => {
-                    self.add_up(t, &batch, mine, None);
+                    self.add_up(&mut workspace, &parameters, &batch, mine, None);
                     worker.wait()?;
                     let factor = shared.clip_factor(norm);
                     worker.wait()?;
                     if let Some(part) = mine {
-                        part::update(t, &mut write(part), factor, step);
+                        part::update(workspace.lanes, &mut write(part), factor, step);
                     }
                 }
             }
@@ -193,7 +201,9 @@ impl<T: lanes::Lanes> Steps<'_, T> {
                 prepared = true;
             }
             let mut slice = write(&self.slices[index]);
-            slice.d_parameters.fill(0.0);
+            for stage in stages {
+                slice.d_parameters[stage.added(network)].fill(0.0);
+            }
             slice.metrics = Metrics::default();
             let examples = index * length..batch.len().min((index + 1) * length);
             for start in examples.clone().step_by(T::WIDTH) {
@@ -214,7 +224,14 @@ impl<T: lanes::Lanes> Steps<'_, T> {
     }
 
     /// Adds the gradients of the batch's slices up for a part, and does the step, if there is one.
-    fn add_up(&self, t: T, batch: &Batch, part: Option<&RwLock<Part>>, step: Option<Step>) {
+    fn add_up(
+        &self,
+        workspace: &mut Workspace<T>,
+        parameters: &[f32],
+        batch: &Batch,
+        part: Option<&RwLock<Part>>,
+        step: Option<Step>,
+    ) {
         let Some(part) = part else { return };
         let count = slices::count(batch.len(), T::WIDTH);
         // An array, since nothing is allocated in a step.
@@ -224,7 +241,9 @@ impl<T: lanes::Lanes> Steps<'_, T> {
             Some(slice) => &slice.d_parameters[..],
             None => &[],
         });
-        part::add_up(t, &mut write(part), &gradients[..count], step);
+        let (t, merged) = (workspace.lanes, &mut workspace.merged[..]);
+        let (mut part, slices) = (write(part), &gradients[..count]);
+        part::add_up(t, &mut part, slices, parameters, merged, step);
     }
 
     /// Loss and hits of a batch.

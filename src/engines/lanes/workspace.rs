@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::merged::Merged;
 use super::plan::{Kind, Stage, Way};
 use super::reading::{self, Scale};
 use crate::data::{Batch, Normalisation};
@@ -12,7 +13,9 @@ use crate::layers::conv2d::lanes::{Plain, PlainGradients};
 use crate::layers::conv2d_relu_max_pool2d::lanes::{Pooled, PooledGradients, Winner};
 use crate::layers::cross_entropy::lanes::Answers;
 use crate::layers::dropout::{self, Draws};
-use crate::layers::{conv2d, conv2d_relu_max_pool2d, cross_entropy, linear, max_pool2d, relu};
+use crate::layers::{
+    conv2d, conv2d_relu_max_pool2d, cross_entropy, linear, linear_linear, max_pool2d, relu,
+};
 use crate::network::{Layer, Network, Operation};
 
 /// The buffers of one thread.
@@ -26,6 +29,8 @@ pub(super) struct Workspace<T: Lanes> {
     d_activations: Vec<Vec<T::Vector>>,
     /// What every stage keeps for its backward pass.
     kept: Vec<Kept<T>>,
+    /// The gradients of layers that are merged, once there is training.
+    pub(super) merged: Vec<Merged>,
     /// For a while, whatever a stage needs.
     scratch: Vec<T::Vector>,
     /// How many those are once there is training.
@@ -38,7 +43,8 @@ struct Kept<T: Lanes> {
     vectors: Vec<T::Vector>,
     /// The winners of a fused pooling.
     winners: Vec<Winner>,
-    /// The transformed weight: (64, C, O), or along the rows (O, r, 8).
+    /// The transformed weight of a convolution: (64, C, O), or along the rows (O, r, 8). Weight and
+    /// bias of two layers that are merged: (O, I) and (O).
     transformed: Vec<f32>,
 }
 
@@ -51,6 +57,8 @@ pub(super) struct Sizes {
     scratch: usize,
     /// The same where there are backward passes, too.
     training_scratch: usize,
+    /// Numbers of the gradients of layers that are merged.
+    merged: usize,
 }
 
 /// How large a [`Kept`] is.
@@ -74,6 +82,7 @@ impl Sizes {
                     behind(stage),
                     way.weight_len(),
                 ),
+                (Kind::LinearLinear(pair), _) => (0, 0, pair.merged_len()),
                 (Kind::Alone, Operation::MaxPool2d(_)) => (behind(stage), 0, 0),
                 (Kind::Alone, _) => (0, 0, 0),
             };
@@ -92,13 +101,21 @@ impl Sizes {
                     let both = way.scratch_len(conv, width).max(conv.out_channels);
                     [way.forward_scratch_len(), both]
                 }
+                (Kind::LinearLinear(pair), _) => {
+                    [0, linear::lanes::scratch_len(&pair.merged(), width)]
+                }
                 (Kind::Alone, Operation::Linear(l)) => [0, linear::lanes::scratch_len(l, width)],
                 (Kind::Alone, _) => [0, 0],
             };
             scratch = scratch.max(forward);
             training_scratch = training_scratch.max(both);
         }
+        let merged = stages.iter().map(|stage| match &stage.kind {
+            Kind::LinearLinear(pair) => pair.merged_len(),
+            _ => 0,
+        });
         Self {
+            merged: merged.sum(),
             activations: std::iter::once(network.input().iter().product())
                 .chain(stages.iter().map(behind))
                 .collect(),
@@ -115,12 +132,13 @@ impl Sizes {
         let kept: u64 = sum(&mut self.kept.iter().map(|kept| kept.vectors));
         let winners: u64 = sum(&mut self.kept.iter().map(|kept| kept.winners));
         let transformed: u64 = sum(&mut self.kept.iter().map(|kept| kept.transformed));
-        let (times, scratch) = match training {
-            true => (2, self.training_scratch),
-            false => (1, self.scratch),
+        let (times, scratch, merged) = match training {
+            true => (2, self.training_scratch, self.merged),
+            false => (1, self.scratch, 0),
         };
         let vectors = times * activations + kept + scratch as u64;
-        4 * (width as u64 * vectors + transformed) + size_of::<Winner>() as u64 * winners
+        4 * (width as u64 * vectors + transformed + merged as u64)
+            + size_of::<Winner>() as u64 * winners
     }
 }
 
@@ -150,6 +168,7 @@ impl<T: Lanes> Workspace<T> {
             scales: reading::scales(normalisation),
             kept: kept.collect(),
             d_activations: Vec::new(),
+            merged: Vec::new(),
             scratch: lanes.zeros(sizes.scratch),
             training_scratch: sizes.training_scratch,
             activations: (sizes.activations.iter())
@@ -159,15 +178,16 @@ impl<T: Lanes> Workspace<T> {
     }
 
     /// Makes the buffers of the backward pass, if they are not there yet.
-    pub(super) fn prepare_training(&mut self) {
+    pub(super) fn prepare_training(&mut self, network: &Network, stages: &[Stage]) {
         if self.d_activations.is_empty() {
+            self.merged = Merged::of(network, stages);
             let like = |x: &Vec<_>| self.lanes.zeros(x.len());
             self.d_activations = self.activations.iter().map(like).collect();
             self.scratch = self.lanes.zeros(self.training_scratch);
         }
     }
 
-    /// Transforms the weights that are used so. They change with every step.
+    /// Transforms and merges the weights that are used so. They change with every step.
     pub(super) fn prepare_weights(
         &mut self,
         network: &Network,
@@ -175,11 +195,17 @@ impl<T: Lanes> Workspace<T> {
         parameters: &[f32],
     ) {
         for (stage, kept) in stages.iter().zip(&mut self.kept) {
-            let weight = &parameters[network.layers()[stage.layer].weight.clone()];
-            if let Kind::Conv2d(Way::Winograd(w)) | Kind::Conv2dReluMaxPool2d(Way::Winograd(w), _) =
-                &stage.kind
-            {
-                conv2d::winograd::transform_weight(self.lanes, w, weight, &mut kept.transformed);
+            let (t, transformed) = (self.lanes, &mut kept.transformed);
+            match &stage.kind {
+                Kind::Conv2d(Way::Winograd(w)) | Kind::Conv2dReluMaxPool2d(Way::Winograd(w), _) => {
+                    let weight = &parameters[network.layers()[stage.layer].weight.clone()];
+                    conv2d::winograd::transform_weight(t, w, weight, transformed);
+                }
+                Kind::LinearLinear(pair) => {
+                    let parameters = &parameters[stage.parameters(network)];
+                    linear_linear::lanes::merge(t, pair, parameters, transformed);
+                }
+                _ => {}
             }
         }
     }
@@ -237,6 +263,12 @@ impl<T: Lanes> Workspace<T> {
                         (convolution(layer), &kept.transformed, &mut kept.vectors);
                     way.forward(t, conv, x, weight, u, vectors, &mut self.scratch, &mut y);
                 }
+                (Kind::LinearLinear(pair), _) => {
+                    let linear = pair.merged();
+                    let (weight, bias) =
+                        kept.transformed.split_at(linear.weight().iter().product());
+                    linear::lanes::forward(t, &linear, x, weight, bias, y);
+                }
                 (Kind::Alone, Operation::Relu) => {
                     relu::lanes::forward(t, x, y);
                 }
@@ -291,8 +323,10 @@ impl<T: Lanes> Workspace<T> {
         metrics
     }
 
-    /// From the last gradient, which is filled, to the first; `d_parameters` is added to. The
-    /// gradients by activations that only the input's needs are computed only if that is `wanted`.
+    /// From the last gradient, which is filled, to the first. The gradients by activations that only
+    /// the input's needs are computed only if that is `wanted`.
+    ///
+    /// - `d_parameters`: (P), added to as [`Stage::added`] says
     pub(super) fn backward(
         &mut self,
         network: &Network,
@@ -334,6 +368,16 @@ impl<T: Lanes> Workspace<T> {
                     };
                     way.backward(t, conv, x, weight, kept, d_y, d_x_wanted, scratch, d_weight);
                 }
+                (Kind::LinearLinear(pair), _) => {
+                    let (linear, d_x) = (pair.merged(), d_x_wanted);
+                    let d_merged = &mut d_parameters[stage.added(network)];
+                    let elements = linear.weight().iter().product();
+                    let (d_weight, d_bias) = d_merged.split_at_mut(elements);
+                    let weight = &kept.transformed[..elements];
+                    linear::lanes::backward(
+                        t, &linear, x, weight, d_y, d_x, scratch, d_weight, d_bias,
+                    );
+                }
                 (Kind::Alone, Operation::Relu) => relu::lanes::backward(t, x, d_y, d_x),
                 (Kind::Alone, Operation::MaxPool2d(pool)) => {
                     max_pool2d::lanes::backward(t, pool, &kept.vectors, d_y, d_x);
@@ -349,6 +393,15 @@ impl<T: Lanes> Workspace<T> {
                     unreachable!("no stage alone")
                 }
             }
+        }
+    }
+
+    /// Where layers are merged, makes the gradients by each of those that [`Self::backward`] added up.
+    ///
+    /// - `parameters`, `d_parameters`: (P)
+    pub(super) fn split_merged(&mut self, parameters: &[f32], d_parameters: &mut [f32]) {
+        for merged in &mut self.merged {
+            merged.split(self.lanes, parameters, d_parameters);
         }
     }
 

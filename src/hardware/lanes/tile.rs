@@ -87,6 +87,15 @@ impl<'a, V: Copy> Matrix<'a, V> {
         unsafe { *elements.add(row * self.columns + first).cast() }
     }
 
+    /// So many elements of a row from column `first` on.
+    #[inline(always)]
+    pub(crate) fn part_of_row(self, row: usize, first: usize, length: usize) -> &'a [V] {
+        assert!(row < self.rows && length <= self.columns && first <= self.columns - length);
+        let start = row * self.columns + first;
+        // SAFETY: they are in a row that is there, and all rows are in the slice.
+        unsafe { self.elements.get_unchecked(start..start + length) }
+    }
+
     /// The elements of a column in the `N` rows from `first` on.
     #[inline(always)]
     pub(crate) fn of_column<const N: usize>(self, first: usize, column: usize) -> [V; N] {
@@ -95,6 +104,14 @@ impl<'a, V: Copy> Matrix<'a, V> {
         let element =
             |n| unsafe { *(self.elements).get_unchecked((first + n) * self.columns + column) };
         std::array::from_fn(element)
+    }
+}
+
+impl Matrix<'_, f32> {
+    /// The vector of a row's numbers from column `first` on.
+    #[inline(always)]
+    pub(crate) fn load<T: Lanes>(self, t: T, row: usize, first: usize) -> T::Vector {
+        t.load(self.part_of_row(row, first, T::WIDTH))
     }
 }
 
@@ -119,6 +136,7 @@ mod tests {
         assert_eq!(matrix.of_row(1, 1), [5, 6, 7]);
         assert_eq!(matrix.of_column(1, 2), [6, 10]);
         assert_eq!(matrix.of_row::<4>(2, 0), [8, 9, 10, 11]);
+        assert_eq!(matrix.part_of_row(1, 1, 3), [5, 6, 7]);
         assert_eq!(matrix.of_column::<3>(0, 3), [3, 7, 11]);
     }
 
@@ -127,13 +145,16 @@ mod tests {
     fn nothing_is_read_outside_a_matrix() {
         let elements = [0_u8; 20];
         let matrix = Matrix::new(&elements, [3, 4]);
-        let outside: [&(dyn Fn() -> u8 + RefUnwindSafe); 8] = [
+        let outside: [&(dyn Fn() -> u8 + RefUnwindSafe); 11] = [
             &|| *Matrix::new(&elements, [3, 7]).at(0, 0),
             &|| *Matrix::new(&elements, [usize::MAX, 2]).at(0, 0),
             &|| *matrix.at(3, 0),
             &|| *matrix.at(0, 4),
             &|| matrix.of_row::<3>(1, 2)[0],
             &|| matrix.of_row::<5>(1, 0)[0],
+            &|| matrix.part_of_row(3, 0, 1)[0],
+            &|| matrix.part_of_row(1, 2, 3)[0],
+            &|| matrix.part_of_row(1, 0, 5)[0],
             &|| matrix.of_column::<2>(2, 0)[0],
             &|| matrix.of_column::<4>(0, 0)[0],
         ];

@@ -19,7 +19,7 @@ kernel! {
 }
 
 #[inline(always)]
-fn forward_kernel<T: Lanes>(
+pub(crate) fn forward_kernel<T: Lanes>(
     t: T,
     linear: &Linear,
     x: &[f32],
