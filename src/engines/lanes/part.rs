@@ -5,6 +5,10 @@ use crate::hardware::cache;
 use crate::hardware::lanes::{Lanes, kernel};
 use crate::optimisers::{StatePart, StepRule, clipping};
 
+/// Parameters of a block. Stores to lines that another core has are done one after the other: in the
+/// meantime the next block's gradients are computed.
+const BLOCK: usize = 1536;
+
 /// What one worker updates, and the batch's gradient by it.
 pub(super) struct Part<'a> {
     /// Which parameter is its first.
@@ -21,6 +25,13 @@ pub(super) struct Step<'a> {
 }
 
 impl Part<'_> {
+    /// Blocks of its state and of its gradient.
+    #[inline(always)]
+    fn blocks(&mut self) -> impl Iterator<Item = (StatePart<'_, f32>, &mut [f32])> {
+        let gradients = self.gradients.chunks_mut(BLOCK);
+        self.state.parts(BLOCK).zip(gradients)
+    }
+
     /// Asks for the parameters, which all threads have copied, so that they are here when they are
     /// changed.
     pub(super) fn will_change(&self) {
@@ -52,22 +63,31 @@ fn add_up_kernel<T: Lanes>(
     step: Option<Step>,
 ) {
     let all = part.first..part.first + part.gradients.len();
-    let (mut first, mut rest) = (part.first, &mut *part.gradients);
-    for merged in merged {
-        let within = merged.within(&all);
-        if within.is_empty() {
-            continue;
+    for merged in &mut *merged {
+        if !merged.within(&all).is_empty() {
+            add_slices(slices, merged.place.start, &mut merged.d_merged);
         }
-        let (before, behind) = rest.split_at_mut(within.start - first);
-        let (d_parameters, behind) = behind.split_at_mut(within.len());
-        add_slices(slices, first, before);
-        add_slices(slices, merged.place.start, &mut merged.d_merged);
-        merged.gradients(t, parameters, within.clone(), d_parameters);
-        (first, rest) = (within.end, behind);
     }
-    add_slices(slices, first, rest);
-    if let Some(Step { rule, done }) = step {
-        rule.update_part(done, &mut part.state, part.gradients);
+    let mut first = part.first;
+    for (mut state, gradients) in part.blocks() {
+        let block = first..first + gradients.len();
+        let mut rest = &mut *gradients;
+        for merged in &*merged {
+            let within = merged.within(&block);
+            if within.is_empty() {
+                continue;
+            }
+            let (before, behind) = rest.split_at_mut(within.start - first);
+            let (d_parameters, behind) = behind.split_at_mut(within.len());
+            add_slices(slices, first, before);
+            merged.gradients(t, parameters, within.clone(), d_parameters);
+            (first, rest) = (within.end, behind);
+        }
+        add_slices(slices, first, rest);
+        if let Some(Step { rule, done }) = step {
+            rule.update_part(done, &mut state, gradients);
+        }
+        first = block.end;
     }
 }
 

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::LinearLinear;
-use crate::hardware::lanes::tile::{Matrix, add_outer, add_product};
+use crate::hardware::lanes::tile::{Matrix, Tile, add_outer, add_product};
 use crate::hardware::lanes::{Lanes, MAX_WIDTH, kernel, tiles, with_rows};
 use crate::layers::linear::one_image;
 
@@ -213,16 +213,13 @@ fn inner_products<T: Lanes, const R: usize>(
     rows: [usize; COLUMNS],
 ) -> [f32; MAX_WIDTH] {
     let mut tile = [[t.zero(); COLUMNS]; R];
-    for k in (0..depth).step_by(T::WIDTH) {
-        let length = T::WIDTH.min(depth - k);
-        let (mut lefts, mut rights) = ([t.zero(); R], [t.zero(); COLUMNS]);
-        for (r, vector) in lefts.iter_mut().enumerate() {
-            *vector = t.load_some(left.part_of_row(first + r, k, length));
-        }
-        for (&row, vector) in rows.iter().zip(&mut rights) {
-            *vector = t.load_some(right.part_of_row(row, k, length));
-        }
-        add_outer(t, 1, |_| lefts, |_| rights, &mut tile);
+    let whole = depth / T::WIDTH * T::WIDTH;
+    for k in (0..whole).step_by(T::WIDTH) {
+        // The lengths of all parts are known when it is compiled.
+        add_inner_products(t, left, first, right, rows, k, T::WIDTH, &mut tile);
+    }
+    if whole < depth {
+        add_inner_products(t, left, first, right, rows, whole, depth - whole, &mut tile);
     }
     let mut block = [t.zero(); MAX_WIDTH];
     for (vector, &sums) in block.iter_mut().zip(tile.as_flattened()) {
@@ -236,6 +233,29 @@ fn inner_products<T: Lanes, const R: usize>(
         t.store(t.sums(vectors), numbers);
     }
     numbers
+}
+
+/// The part of the inner products that `length` columns from `k` on have, at most a vector of them.
+#[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "two places in two matrices")]
+fn add_inner_products<T: Lanes, const R: usize>(
+    t: T,
+    left: Matrix<f32>,
+    first: usize,
+    right: Matrix<f32>,
+    rows: [usize; COLUMNS],
+    k: usize,
+    length: usize,
+    tile: &mut Tile<T, R, COLUMNS>,
+) {
+    let (mut lefts, mut rights) = ([t.zero(); R], [t.zero(); COLUMNS]);
+    for (r, vector) in lefts.iter_mut().enumerate() {
+        *vector = t.load_some(left.part_of_row(first + r, k, length));
+    }
+    for (&row, vector) in rows.iter().zip(&mut rights) {
+        *vector = t.load_some(right.part_of_row(row, k, length));
+    }
+    add_outer(t, 1, |_| lefts, |_| rights, tile);
 }
 
 #[cfg(test)]
