@@ -19,6 +19,7 @@ mod conv2d;
 mod gemm;
 mod gpu;
 mod groups;
+mod linear_linear;
 mod machine;
 mod roofline;
 mod small_layers;
@@ -186,6 +187,7 @@ fn main() {
     conv2d::bench(&mut bench);
     gemm::bench(&mut bench);
     small_layers::bench(&mut bench);
+    linear_linear::bench(&mut bench);
     whole_steps::bench(&mut bench);
     gpu::bench(&mut bench);
     bench.criterion.final_summary();

@@ -64,24 +64,44 @@ fn check_engine(kind: EngineKind, network: &Network, data: &Data) {
     }
 }
 
-/// The operations for an image that the forward and the backward pass of `lanes` do without.
-fn saved(kind: EngineKind, network: &Network) -> Option<[u64; 2]> {
+/// What `lanes` does otherwise than by the formulas.
+#[derive(Default)]
+struct Saved {
+    /// The operations for an image that the forward pass does without.
+    forward: u64,
+    /// The same of the backward pass.
+    backward: u64,
+    /// Those that a step has for it, whatever it has of images.
+    once: u64,
+}
+
+fn saved(kind: EngineKind, network: &Network) -> Option<Saved> {
     if kind != EngineKind::Lanes {
         return None;
     }
-    let mut saved = [0; 2];
+    let mut saved = Saved::default();
     for stage in plan::plan(network, groups::path().width(), Convolutions::Fastest) {
-        let operation = &network.layers()[stage.layer].operation;
-        let (Kind::Conv2d(way) | Kind::Conv2dReluMaxPool2d(way, _)) = stage.kind else {
-            continue;
-        };
-        if let (Way::Winograd(winograd), Operation::Conv2d(conv)) = (way, operation) {
-            let d_x_wanted = network.trains_before(stage.layer);
-            let layer = &network.layers()[stage.layer];
-            saved[0] += conv.flops() - winograd.forward_flops();
-            let pooled = matches!(stage.kind, Kind::Conv2dReluMaxPool2d(..));
-            saved[1] +=
-                layer.backward_flops(d_x_wanted) - winograd.backward_flops(pooled, d_x_wanted);
+        let layers = &network.layers()[stage.layer..][..stage.layers()];
+        let d_x_wanted = network.trains_before(stage.layer);
+        match (stage.kind, &layers[0].operation) {
+            (
+                Kind::Conv2d(Way::Winograd(winograd))
+                | Kind::Conv2dReluMaxPool2d(Way::Winograd(winograd), _),
+                Operation::Conv2d(conv),
+            ) => {
+                let pooled = matches!(stage.kind, Kind::Conv2dReluMaxPool2d(..));
+                saved.forward += conv.flops() - winograd.forward_flops();
+                saved.backward += layers[0].backward_flops(d_x_wanted)
+                    - winograd.backward_flops(pooled, d_x_wanted);
+            }
+            (Kind::LinearLinear(pair), _) => {
+                let merged = pair.merged().flops();
+                let both = layers[0].backward_flops(d_x_wanted) + layers[1].backward_flops(true);
+                saved.forward += layers[0].forward_flops() + layers[1].forward_flops() - merged;
+                saved.backward += both - if d_x_wanted { 2 } else { 1 } * merged;
+                saved.once += 3 * pair.merging_flops();
+            }
+            _ => {}
         }
     }
     Some(saved)
@@ -93,10 +113,15 @@ fn saved_alone(kind: EngineKind, network: &Network) -> Option<u64> {
         return None;
     }
     let stages = plan::plan(network, groups::path().width(), Convolutions::Fastest);
-    let saved = stages.iter().filter_map(|stage| {
-        let bands = stage.bands(network)?;
-        bands.conv().flops().checked_sub(bands.flops())
-    });
+    let saved = stages
+        .iter()
+        .map(|stage| match (stage.kind, stage.bands(network)) {
+            (_, Some(bands)) => bands.conv().flops().saturating_sub(bands.flops()),
+            (Kind::LinearLinear(pair), None) => {
+                pair.first.flops() + pair.second.flops() - pair.merged().flops()
+            }
+            _ => 0,
+        });
     Some(saved.sum())
 }
 
@@ -121,8 +146,9 @@ fn train_step(bench: &mut Bench, kind: EngineKind, network: &Network, data: &Dat
             // work for all.
             threads: engine.threads().min(size),
             flops: size as u64 * network.training_flops(),
-            executed_flops: saved(kind, network).map(|[forward, backward]| {
-                size as u64 * (network.training_flops() - forward - backward)
+            executed_flops: saved(kind, network).map(|saved| {
+                let image = network.training_flops() - saved.forward - saved.backward;
+                size as u64 * image + saved.once
             }),
             // Pixels; and parameters and velocity, read and written.
             bytes: (size * data.train.images().pixels() + 16 * network.parameter_count()) as u64,
@@ -154,7 +180,7 @@ fn predict(bench: &mut Bench, kind: EngineKind, network: &Network, data: &Data) 
             flops: n as u64 * network.forward_flops(),
             executed_flops: match n {
                 1 => saved_alone(kind, network),
-                _ => saved(kind, network).map(|[forward, _]| forward),
+                _ => saved(kind, network).map(|saved| saved.forward),
             }
             .map(|saved| n as u64 * (network.forward_flops() - saved)),
             // Pixels, parameters and logits.
