@@ -71,8 +71,8 @@ struct Saved {
     forward: u64,
     /// The same of the backward pass.
     backward: u64,
-    /// Those that a step has for it, whatever it has of images.
-    once: u64,
+    /// Those of a product of the weights of two layers, which makes it possible.
+    merging: u64,
 }
 
 fn saved(kind: EngineKind, network: &Network) -> Option<Saved> {
@@ -99,7 +99,7 @@ fn saved(kind: EngineKind, network: &Network) -> Option<Saved> {
                 let both = layers[0].backward_flops(d_x_wanted) + layers[1].backward_flops(true);
                 saved.forward += layers[0].forward_flops() + layers[1].forward_flops() - merged;
                 saved.backward += both - if d_x_wanted { 2 } else { 1 } * merged;
-                saved.once += 3 * pair.merging_flops();
+                saved.merging += pair.merging_flops();
             }
             _ => {}
         }
@@ -148,7 +148,9 @@ fn train_step(bench: &mut Bench, kind: EngineKind, network: &Network, data: &Dat
             flops: size as u64 * network.training_flops(),
             executed_flops: saved(kind, network).map(|saved| {
                 let image = network.training_flops() - saved.forward - saved.backward;
-                size as u64 * image + saved.once
+                // Every thread makes the product, and together they make two gradients of it.
+                let merging = (engine.threads().min(size) as u64 + 2) * saved.merging;
+                size as u64 * image + merging
             }),
             // Pixels; and parameters and velocity, read and written.
             bytes: (size * data.train.images().pixels() + 16 * network.parameter_count()) as u64,

@@ -14,7 +14,7 @@ pub(super) struct Merged {
     pair: LinearLinear,
     /// Where the parameters of both lie.
     pub(super) place: Range<usize>,
-    /// `d_W` (O, I) and `d_b` (O), which a slice has added up where `place` begins.
+    /// `d_W` (O, I) and `d_b` (O): the sum over the slices, each of which has its own where `place` begins.
     pub(super) d_merged: Vec<f32>,
 }
 

@@ -10,7 +10,7 @@
 //!
 //! One image alone goes another way: its own numbers stand in the lanes, on the caller's thread.
 //!
-//! [`mod@plan`] says which layers are fused and how each convolution is computed. Every buffer is
+//! [`mod@plan`] says which layers are fused or merged and how each convolution is computed. Every buffer is
 //! allocated before the first step or in it.
 
 mod merged;

@@ -41,10 +41,11 @@ pub(super) fn bytes(network: &Network, stages: &[Stage], width: usize) -> u64 {
     let vectors: usize = activations(network, stages, width).sum();
     let parameters = stages.iter().map(|stage| {
         let layer = &network.layers()[stage.layer];
-        match (stage.bands(network), &layer.operation) {
-            (Some(bands), _) => bands.bytes(width),
-            (None, Operation::Linear(_)) => 4 * stage.added(network).len() as u64,
-            (None, Operation::MaxPool2d(pool)) => 4 * pool.input[1].next_multiple_of(width) as u64,
+        match (stage.bands(network), &stage.kind, &layer.operation) {
+            (Some(bands), _, _) => bands.bytes(width),
+            (_, Kind::LinearLinear(pair), _) => 4 * pair.merged_len() as u64,
+            (_, _, Operation::Linear(_)) => 4 * stage.parameters(network).len() as u64,
+            (_, _, Operation::MaxPool2d(pool)) => 4 * pool.input[1].next_multiple_of(width) as u64,
             _ => 0,
         }
     });
@@ -80,26 +81,24 @@ impl<T: Lanes> OneImage<T> {
         let of_stage = |stage: &Stage| {
             let layer = &network.layers()[stage.layer];
             let parameters = &parameters[stage.parameters(network)];
-            match (stage.bands(network), &layer.operation) {
-                (Some(bands), _) => {
+            match (stage.bands(network), &stage.kind, &layer.operation) {
+                (Some(bands), _, _) => {
                     let (weight, bias) = parameters.split_at(layer.weight.len());
                     Parameters::Conv2d(Box::new(Convolution::new(lanes, bands, weight, bias)))
                 }
-                (None, Operation::Linear(linear)) => match &stage.kind {
-                    Kind::LinearLinear(pair) => {
-                        let mut merged = vec![0.0; pair.merged_len()];
-                        linear_linear::lanes::merge(lanes, pair, parameters, &mut merged);
-                        Parameters::Linear {
-                            linear: pair.merged(),
-                            parameters: merged,
-                        }
+                (_, Kind::LinearLinear(pair), _) => {
+                    let mut merged = vec![0.0; pair.merged_len()];
+                    linear_linear::lanes::merge(lanes, pair, parameters, &mut merged);
+                    Parameters::Linear {
+                        linear: pair.merged(),
+                        parameters: merged,
                     }
-                    _ => Parameters::Linear {
-                        linear: *linear,
-                        parameters: parameters.to_vec(),
-                    },
+                }
+                (_, _, Operation::Linear(linear)) => Parameters::Linear {
+                    linear: *linear,
+                    parameters: parameters.to_vec(),
                 },
-                (None, Operation::MaxPool2d(pool)) => Parameters::MaxPool2d {
+                (_, _, Operation::MaxPool2d(pool)) => Parameters::MaxPool2d {
                     row: lanes.zeros(pool.input[1].div_ceil(T::WIDTH)),
                 },
                 _ => Parameters::None,
@@ -136,8 +135,7 @@ impl<T: Lanes> OneImage<T> {
                 }
                 (Parameters::Linear { linear, parameters }, _) => {
                     let (x, y) = (t.numbers(x), t.numbers_mut(y));
-                    let elements = linear.weight().iter().product();
-                    let (weight, bias) = parameters.split_at(elements);
+                    let (weight, bias) = parameters.split_at(linear.weight_len());
                     linear::one_image::forward(t, linear, x, weight, bias, y);
                 }
                 (_, Operation::Relu) => relu::lanes::forward(t, x, y),

@@ -1,12 +1,14 @@
-//! A worker's part of the parameters: it adds the slices' gradients up for them and updates them.
+//! A worker's part of the parameters: it adds the slices' gradients up for them and updates them, block
+//! after block.
 
 use super::merged::Merged;
 use crate::hardware::cache;
 use crate::hardware::lanes::{Lanes, kernel};
 use crate::optimisers::{StatePart, StepRule, clipping};
 
-/// Parameters of a block. Stores to lines that another core has are done one after the other: in the
-/// meantime the next block's gradients are computed.
+/// Parameters of a block. To write to a line of the cache that another core has read takes its time: while
+/// a block's wait for theirs, the next block's gradients are computed. With gradient, moment and average
+/// it has room in the nearest cache.
 const BLOCK: usize = 1536;
 
 /// What one worker updates, and the batch's gradient by it.
@@ -32,7 +34,7 @@ impl Part<'_> {
         self.state.parts(BLOCK).zip(gradients)
     }
 
-    /// Asks for the parameters, which all threads have copied, so that they are here when they are
+    /// Asks for its parameters, which the other cores have read, so that they are here when they are
     /// changed.
     pub(super) fn will_change(&self) {
         cache::will_write(self.state.parameters);
@@ -117,6 +119,8 @@ kernel! {
 
 #[inline(always)]
 fn update_kernel<T: Lanes>(_: T, part: &mut Part, factor: f64, step: Step) {
-    clipping::scale(part.gradients, factor);
-    (step.rule).update_part(step.done, &mut part.state, part.gradients);
+    for (mut state, gradients) in part.blocks() {
+        clipping::scale(gradients, factor);
+        (step.rule).update_part(step.done, &mut state, gradients);
+    }
 }

@@ -71,8 +71,8 @@ impl Stage {
         first.start..places.next_back().map_or(first.end, |last| last.end)
     }
 
-    /// Where in a flat vector the examples of a batch add up what its gradients are made of: those
-    /// themselves, or those of two layers merged into one.
+    /// Where in a flat vector a slice adds up gradients: the place of the parameters, or of two merged
+    /// layers' as much as `d_W` and `d_b` of the one take.
     pub fn added(&self, network: &Network) -> Range<usize> {
         let parameters = self.parameters(network);
         match &self.kind {

@@ -3,7 +3,9 @@
 //! 1. Every thread takes slices of the batch, and adds up a gradient for each, with a copy of the
 //!    parameters that is its own.
 //! 2. They meet. Every thread has a part of the parameters: it adds the slices' gradients up for that
-//!    part, in their order, and updates it (`part.rs`). Whoever has which part, the sums are the same.
+//!    part, in their order, and updates it (`part.rs`). Whoever has which part, the sums are the same. Of
+//!    two layers that are merged, it adds up the gradient by the one that they are, and makes of it what
+//!    its part needs (`merged.rs`).
 //! 3. They meet, the first thread having reported, and each copies all parts.
 //!
 //! Where the gradient's norm is clipped, they also meet twice between the sum and the update, for the
@@ -27,6 +29,7 @@ use crate::optimisers::{StepRule, TrainingState, clipping};
 
 /// What one slice of a batch adds up.
 pub(super) struct Slice {
+    /// (P), of which [`Stage::added`] says what there is.
     d_parameters: Vec<f32>,
     metrics: Metrics,
 }

@@ -92,7 +92,7 @@ impl Sizes {
                 transformed,
             }
         });
-        let (mut scratch, mut training_scratch) = (0, 0);
+        let (mut scratch, mut training_scratch, mut merged) = (0, 0, 0);
         for stage in stages {
             let layer = &layers[stage.layer];
             let [forward, both] = match (&stage.kind, &layer.operation) {
@@ -102,6 +102,7 @@ impl Sizes {
                     [way.forward_scratch_len(), both]
                 }
                 (Kind::LinearLinear(pair), _) => {
+                    merged += pair.merged_len();
                     [0, linear::lanes::scratch_len(&pair.merged(), width)]
                 }
                 (Kind::Alone, Operation::Linear(l)) => [0, linear::lanes::scratch_len(l, width)],
@@ -110,12 +111,8 @@ impl Sizes {
             scratch = scratch.max(forward);
             training_scratch = training_scratch.max(both);
         }
-        let merged = stages.iter().map(|stage| match &stage.kind {
-            Kind::LinearLinear(pair) => pair.merged_len(),
-            _ => 0,
-        });
         Self {
-            merged: merged.sum(),
+            merged,
             activations: std::iter::once(network.input().iter().product())
                 .chain(stages.iter().map(behind))
                 .collect(),
@@ -265,8 +262,7 @@ impl<T: Lanes> Workspace<T> {
                 }
                 (Kind::LinearLinear(pair), _) => {
                     let linear = pair.merged();
-                    let (weight, bias) =
-                        kept.transformed.split_at(linear.weight().iter().product());
+                    let (weight, bias) = kept.transformed.split_at(linear.weight_len());
                     linear::lanes::forward(t, &linear, x, weight, bias, y);
                 }
                 (Kind::Alone, Operation::Relu) => {
@@ -371,9 +367,8 @@ impl<T: Lanes> Workspace<T> {
                 (Kind::LinearLinear(pair), _) => {
                     let (linear, d_x) = (pair.merged(), d_x_wanted);
                     let d_merged = &mut d_parameters[stage.added(network)];
-                    let elements = linear.weight().iter().product();
-                    let (d_weight, d_bias) = d_merged.split_at_mut(elements);
-                    let weight = &kept.transformed[..elements];
+                    let (d_weight, d_bias) = d_merged.split_at_mut(linear.weight_len());
+                    let weight = &kept.transformed[..linear.weight_len()];
                     linear::lanes::backward(
                         t, &linear, x, weight, d_y, d_x, scratch, d_weight, d_bias,
                     );

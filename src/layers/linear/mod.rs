@@ -54,6 +54,11 @@ impl Linear {
         [self.out_features, self.in_features]
     }
 
+    /// How many numbers the weight has.
+    pub fn weight_len(&self) -> usize {
+        self.out_features * self.in_features
+    }
+
     /// Floating-point operations of one example's forward pass; each of the two products of the
     /// backward pass takes as many.
     pub fn flops(&self) -> u64 {

@@ -104,56 +104,55 @@ fn gradients_kernel<T: Lanes>(
 
     let (mut first, mut d_w1) = part(0..places.b1);
     while !d_w1.is_empty() {
-        let (m, i) = (first / inputs, first % inputs);
-        // Some whole rows, or what there is of one.
-        let rows = T::ROWS.min(if i == 0 { d_w1.len() / inputs } else { 0 });
-        let length = match rows {
-            0 => d_w1.len().min(inputs - i),
-            _ => rows * inputs,
-        };
-        let to = d_w1.split_off_mut(..length).unwrap_or_default();
-        if rows == 0 {
-            product(t, outputs, |o| [*w2.at(o, m)], d_w, i..i + length, to);
-        } else {
-            with_rows!(rows, T, R => {
-                product(t, outputs, |o| w2.of_row::<R>(o, m), d_w, 0..inputs, to);
-            });
-        }
-        first += length;
+        let m = first / inputs;
+        let (rows, columns) = piece(first, d_w1.len(), inputs, T::ROWS);
+        first += rows * columns.len();
+        let to = d_w1
+            .split_off_mut(..rows * columns.len())
+            .unwrap_or_default();
+        with_rows!(rows, T, R => {
+            product(t, outputs, |o| w2.of_row::<R>(o, m), d_w, columns, to);
+        });
     }
 
     let (first, d_b1) = part(places.b1..places.w2);
-    let d_b_of = |o| [d_b[o]];
-    product(t, outputs, d_b_of, w2, first..first + d_b1.len(), d_b1);
+    let columns = first..first + d_b1.len();
+    product(t, outputs, |o| [d_b[o]], w2, columns, d_b1);
 
-    let (first, d_w2) = part(places.w2..places.b2);
-    let rows = first / between..(first + d_w2.len()).div_ceil(between);
-    for o in tiles(rows.len(), T::ROWS) {
-        let o = rows.start + o.start..rows.start + o.end;
-        with_rows!(o.len(), T, R => {
-            for m in (0..between).step_by(COLUMNS) {
-                // Rows that are not there are the last one once more.
-                let m: [_; COLUMNS] = std::array::from_fn(|n| (m + n).min(between - 1));
-                let sums = inner_products::<T, R>(t, inputs, d_w, o.start, w1, m);
-                for (o, sums) in o.clone().zip(sums.chunks_exact(COLUMNS)) {
-                    for (&m, sum) in m.iter().zip(sums) {
-                        let place = (o * between + m).wrapping_sub(first);
-                        if let Some(d_w2) = d_w2.get_mut(place) {
-                            *d_w2 = sum + d_b[o] * b1[m];
-                        }
-                    }
-                }
+    let (mut first, mut d_w2) = part(places.w2..places.b2);
+    while !d_w2.is_empty() {
+        let o = first / between;
+        let (rows, columns) = piece(first, d_w2.len(), between, T::ROWS);
+        first += rows * columns.len();
+        let to = d_w2
+            .split_off_mut(..rows * columns.len())
+            .unwrap_or_default();
+        with_rows!(rows, T, R => inner_products::<T, R>(t, inputs, d_w, o, w1, columns.clone(), to));
+        for (row, d_b) in to.chunks_exact_mut(columns.len()).zip(&d_b[o..]) {
+            for (d_w2, b1) in row.iter_mut().zip(&b1[columns.clone()]) {
+                *d_w2 += d_b * b1;
             }
-        });
+        }
     }
 
     let (first, d_b2) = part(places.b2..places.end);
     d_b2.copy_from_slice(&d_b[first..][..d_b2.len()]);
 }
 
-/// `to[r][j] = sum over k of numbers(k)[r] right[k][j]` for some columns j.
+/// The next piece of a matrix whose elements from `first` on are wanted, so many: its rows and columns,
+/// which are at most `most` whole rows, or what is wanted of one.
+fn piece(first: usize, count: usize, columns: usize, most: usize) -> (usize, Range<usize>) {
+    let column = first % columns;
+    match (column, count / columns) {
+        (0, rows @ 1..) => (rows.min(most), 0..columns),
+        _ => (1, column..columns.min(column + count)),
+    }
+}
+
+/// `to[r][j] = sum over k of numbers(k)[r] right[k][j]` for some of the columns j.
 ///
 /// - `right`: (depth, n)
+/// - `columns`: which
 /// - `to`: (R, columns), written
 #[inline(always)]
 fn product<T: Lanes, const R: usize>(
@@ -197,12 +196,14 @@ fn product<T: Lanes, const R: usize>(
     }
 }
 
-/// Rows of the first layer whose inner products are added up together.
+/// Rows of the right matrix that go together: as many as leave a tile of at most [`MAX_WIDTH`] sums.
 const COLUMNS: usize = 3;
 
-/// The inner products of `R` rows of one matrix and three of another, row by row.
+/// `to[r][c] = sum over k of left[first + r][k] right[c][k]` for some of the rows c.
 ///
-/// - `left`: (n, depth), `right`: (n, depth)
+/// - `left`: (n, depth), `right`: (m, depth)
+/// - `rows`: which of the right matrix
+/// - `to`: (R, rows), written
 #[inline(always)]
 fn inner_products<T: Lanes, const R: usize>(
     t: T,
@@ -210,29 +211,44 @@ fn inner_products<T: Lanes, const R: usize>(
     left: Matrix<f32>,
     first: usize,
     right: Matrix<f32>,
-    rows: [usize; COLUMNS],
-) -> [f32; MAX_WIDTH] {
-    let mut tile = [[t.zero(); COLUMNS]; R];
+    rows: Range<usize>,
+    to: &mut [f32],
+) {
+    const { assert!(R * COLUMNS <= MAX_WIDTH) }
     let whole = depth / T::WIDTH * T::WIDTH;
-    for k in (0..whole).step_by(T::WIDTH) {
-        // The lengths of all parts are known when it is compiled.
-        add_inner_products(t, left, first, right, rows, k, T::WIDTH, &mut tile);
+    for start in rows.clone().step_by(COLUMNS) {
+        // A row that is not there is the last one once more.
+        let mut three = [rows.end - 1; COLUMNS];
+        for (row, there) in three.iter_mut().zip(start..rows.end) {
+            *row = there;
+        }
+        let mut tile = [[t.zero(); COLUMNS]; R];
+        for k in (0..whole).step_by(T::WIDTH) {
+            // The lengths of all parts are known when it is compiled.
+            add_inner_products(t, left, first, right, three, k, T::WIDTH, &mut tile);
+        }
+        if whole < depth {
+            let rest = depth - whole;
+            add_inner_products(t, left, first, right, three, whole, rest, &mut tile);
+        }
+        let mut vectors = [t.zero(); MAX_WIDTH];
+        for (vector, &sums) in vectors.iter_mut().zip(tile.as_flattened()) {
+            *vector = sums;
+        }
+        let mut sums = [0.0; MAX_WIDTH]; // sums: (R, three)
+        for (vectors, sums) in vectors
+            .chunks_exact(T::WIDTH)
+            .zip(sums.chunks_exact_mut(T::WIDTH))
+        {
+            t.store(t.sums(vectors), sums);
+        }
+        let to = to.chunks_exact_mut(rows.len());
+        for (to, sums) in to.zip(sums.chunks_exact(COLUMNS)) {
+            for (to, &sum) in to[start - rows.start..].iter_mut().zip(sums) {
+                *to = sum;
+            }
+        }
     }
-    if whole < depth {
-        add_inner_products(t, left, first, right, rows, whole, depth - whole, &mut tile);
-    }
-    let mut block = [t.zero(); MAX_WIDTH];
-    for (vector, &sums) in block.iter_mut().zip(tile.as_flattened()) {
-        *vector = sums;
-    }
-    let mut numbers = [0.0; MAX_WIDTH];
-    for (vectors, numbers) in block
-        .chunks_exact(T::WIDTH)
-        .zip(numbers.chunks_exact_mut(T::WIDTH))
-    {
-        t.store(t.sums(vectors), numbers);
-    }
-    numbers
 }
 
 /// The part of the inner products that `length` columns from `k` on have, at most a vector of them.
@@ -262,37 +278,51 @@ fn add_inner_products<T: Lanes, const R: usize>(
 mod tests {
     use super::*;
     use crate::hardware::lanes::Portable;
+    #[cfg(target_arch = "x86_64")]
+    use crate::hardware::lanes::{Avx2, Avx512};
     use crate::layers::linear::Linear;
 
-    fn numbers(count: usize, first: usize) -> Vec<f32> {
-        (first..first + count)
-            .map(|n| (n * 37 % 23) as f32 / 8.0 - 1.25)
-            .collect()
+    /// None of which is exact, so that another order of summation is other bits.
+    fn numbers(count: usize, seed: usize) -> Vec<f32> {
+        let numbers = (seed..seed + count).map(|n| (n as f32 * 12.9898).sin());
+        numbers.collect()
     }
 
-    /// Each thread asks for another range, and all must get the same bits.
-    #[test]
-    fn gradients_do_not_depend_on_the_range_that_is_asked_for() {
+    /// Each thread asks for other ranges, and all must get the same bits.
+    fn gradients_of_any_range<T: Lanes>(t: T) {
         // Rows shorter than a vector, of whole ones, and longer than four.
-        for [i, m, o] in [[3, 4, 2], [16, 9, 3], [75, 6, 4], [1, 1, 1]] {
+        for [i, m, o] in [[3, 4, 2], [16, 9, 13], [75, 6, 4], [1, 1, 1], [2, 70, 3]] {
             let pair = LinearLinear {
                 first: Linear::new(i, m).unwrap(),
                 second: Linear::new(m, o).unwrap(),
             };
             let count = Places::of(&pair).end;
             let (parameters, d_merged) = (numbers(count, 0), numbers(pair.merged_len(), 5));
-            let gradients = |range: Range<usize>| {
+            let gradients = |range: Range<usize>| -> Vec<u32> {
                 let mut found = vec![f32::NAN; range.len()];
-                super::gradients(Portable, &pair, &parameters, &d_merged, range, &mut found);
-                found
+                super::gradients(t, &pair, &parameters, &d_merged, range, &mut found);
+                found.into_iter().map(f32::to_bits).collect()
             };
             let whole = gradients(0..count);
-            assert!(whole.iter().all(|number| number.is_finite()));
             for start in 0..count {
                 for end in [start, start + 1, start + i / 2, start + 2 * i + 1, count] {
                     let range = start..end.min(count);
                     assert_eq!(gradients(range.clone()), whole[range.clone()], "{range:?}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn gradients_do_not_depend_on_the_range_that_is_asked_for() {
+        gradients_of_any_range(Portable);
+        #[cfg(target_arch = "x86_64")]
+        {
+            if let Some(t) = Avx2::detect() {
+                gradients_of_any_range(t);
+            }
+            if let Some(t) = Avx512::detect() {
+                gradients_of_any_range(t);
             }
         }
     }

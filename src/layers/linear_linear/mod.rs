@@ -23,7 +23,7 @@
 //! | `W`, `d_W`; `b`, `d_b` | (O, I); (O) |
 //!
 //! In memory the parameters stand one behind the other, `W1 b1 W2 b2`, and so do `W b`, of which there
-//! are fewer: a gradient by them has room where those by the parameters will be.
+//! are fewer where it is worth it: a gradient by them has room where those by the parameters will be.
 //!
 //! It is still two layers that are trained: their product cannot do more than one layer can, but
 //! gradient descent takes another way with two.
@@ -37,6 +37,10 @@ use super::linear::Linear;
 /// Images of a batch for which the two ways are weighed against each other.
 const BATCH: u64 = 32;
 
+/// What is computed for it must be at most so much of what two layers are, for every thread makes a `W` of
+/// its own.
+const WORTH_IT: [u64; 2] = [3, 4];
+
 /// The sizes of both layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LinearLinear {
@@ -47,18 +51,21 @@ pub struct LinearLinear {
 }
 
 impl LinearLinear {
-    /// The two as one, or `None` if they do not follow each other, or if a batch of 32 images is sooner
-    /// through one after the other.
+    /// The two as one, or `None` if they do not follow each other, or if it would not be much less to
+    /// compute for a batch of 32 images.
     pub fn new(first: &Linear, second: &Linear) -> Option<Self> {
+        if first.out_features != second.in_features {
+            return None;
+        }
         let pair = Self {
             first: *first,
             second: *second,
         };
-        let follows = first.out_features == second.in_features;
-        // Either product is three a step: forward, and both gradients.
+        // A third of a step, which has three of every product: forward, and for two gradients; and of
+        // merging, too, for `W`, `d_W1` and `d_W2`.
         let apart = BATCH * (first.flops() + second.flops());
         let merged = BATCH * pair.merged().flops() + pair.merging_flops();
-        (follows && merged < apart).then_some(pair)
+        (WORTH_IT[1] * merged <= WORTH_IT[0] * apart).then_some(pair)
     }
 
     /// The one layer that they are, from I to O.
@@ -71,11 +78,8 @@ impl LinearLinear {
 
     /// How many numbers `W` and `b` are.
     pub fn merged_len(&self) -> usize {
-        let Linear {
-            in_features,
-            out_features,
-        } = self.merged();
-        out_features * in_features + out_features
+        let merged = self.merged();
+        merged.weight_len() + merged.out_features
     }
 
     /// Floating-point operations of `W2 W1`; each of the products `d_W1` and `d_W2` takes as many.
@@ -96,7 +100,8 @@ mod tests {
     #[test]
     fn two_layers_are_one_where_that_is_less_to_compute() {
         assert!(pair([320, 50, 50, 10]).is_some());
-        // A second layer that is no narrower, and a first that is narrow.
+        // A second layer that is hardly narrower, or not at all, and a first that is narrow.
+        assert!(pair([1000, 1000, 1000, 30]).is_none());
         assert!(pair([320, 50, 50, 50]).is_none());
         assert!(pair([320, 10, 10, 50]).is_none());
         assert!(pair([320, 50, 49, 10]).is_none());
