@@ -168,7 +168,28 @@ pub struct StatePart<'a, T> {
     pub average: &'a mut [T],
 }
 
-impl<T> StatePart<'_, T> {
+impl<'a, T> StatePart<'a, T> {
+    /// The first `count` parameters, and the others.
+    pub fn split_at(self, count: usize) -> (StatePart<'a, T>, StatePart<'a, T>) {
+        let (parameters, other_parameters) = self.parameters.split_at_mut(count);
+        let (first_moment, other_first_moment) = self.first_moment.split_at_mut(count);
+        let (second_moment, other_second_moment) = self.second_moment.split_at_mut(count);
+        let (average, other_average) = self.average.split_at_mut(count);
+        let part = StatePart {
+            parameters,
+            first_moment,
+            second_moment,
+            average,
+        };
+        let others = StatePart {
+            parameters: other_parameters,
+            first_moment: other_first_moment,
+            second_moment: other_second_moment,
+            average: other_average,
+        };
+        (part, others)
+    }
+
     /// Parts of this one, of at most `length` parameters, at least one.
     #[inline(always)]
     pub fn parts(&mut self, length: usize) -> impl Iterator<Item = StatePart<'_, T>> {

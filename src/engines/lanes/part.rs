@@ -1,15 +1,68 @@
 //! A worker's part of the parameters: it adds the slices' gradients up for them and updates them, block
 //! after block.
 
+use std::ops::Range;
+
 use super::merged::Merged;
+use super::plan::{Kind, Stage};
 use crate::hardware::cache;
 use crate::hardware::lanes::{Lanes, kernel};
+use crate::network::Network;
 use crate::optimisers::{StatePart, StepRule, clipping};
 
 /// Parameters of a block. To write to a line of the cache that another core has read takes its time: while
 /// a block's wait for theirs, the next block's gradients are computed. With gradient, moment and average
 /// it has room in the nearest cache.
 const BLOCK: usize = 1536;
+
+/// Numbers in a line of the cache.
+const LINE: usize = 16;
+
+/// To update a parameter takes about as long as so many multiply-adds.
+const UPDATE: usize = 40;
+
+/// Stretches of a network's parameters, and how many multiply-adds each parameter there takes.
+fn stretches(network: &Network, stages: &[Stage]) -> Vec<(Range<usize>, u64)> {
+    let mut stretches = Vec::new();
+    for stage in stages {
+        let place = stage.parameters(network);
+        if let Kind::LinearLinear(pair) = &stage.kind {
+            let [first, second] = pair.each_gradient();
+            let cut = network.layers()[stage.layer].bias.end;
+            stretches.push((place.start..cut, UPDATE + first));
+            stretches.push((cut..place.end, UPDATE + second));
+        } else {
+            stretches.push((place, UPDATE));
+        }
+    }
+    let in_64_bits = |(place, each)| (place, each as u64);
+    stretches.into_iter().map(in_64_bits).collect()
+}
+
+/// Cuts a network's parameters into `count` parts, at least one, which take about as long each.
+pub(super) fn cut(network: &Network, stages: &[Stage], count: usize) -> Vec<Range<usize>> {
+    let stretches = stretches(network, stages);
+    let time = |(place, each): &(Range<usize>, u64)| place.len() as u64 * each;
+    let total: u64 = stretches.iter().map(time).sum();
+    let all = network.parameter_count();
+    let (mut cuts, mut before) = (vec![0], 0);
+    for stretch in &stretches {
+        let (place, each) = stretch;
+        loop {
+            let wanted = cuts.len() as u64 * total / count as u64;
+            if cuts.len() == count || wanted >= before + time(stretch) {
+                break;
+            }
+            // Whole lines of the cache, so that two threads write into the same one at a boundary at most.
+            let cut = place.start + ((wanted - before) / each) as usize;
+            cuts.push(cut.next_multiple_of(LINE).min(all));
+        }
+        before += time(stretch);
+    }
+    cuts.resize(count, all);
+    cuts.push(all);
+    cuts.windows(2).map(|cut| cut[0]..cut[1]).collect()
+}
 
 /// What one worker updates, and the batch's gradient by it.
 pub(super) struct Part<'a> {
@@ -122,5 +175,57 @@ fn update_kernel<T: Lanes>(_: T, part: &mut Part, factor: f64, step: Step) {
     for (mut state, gradients) in part.blocks() {
         clipping::scale(gradients, factor);
         (step.rule).update_part(step.done, &mut state, gradients);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::plan::{Convolutions, plan};
+    use super::*;
+
+    #[test]
+    fn parts_have_every_parameter_and_take_about_as_long_each() {
+        for (text, enough) in [
+            (
+                "input 1x28x28, conv2d 10 5, relu, max_pool2d 2, conv2d 20 5, relu, max_pool2d 2, flatten, linear 50, linear 10",
+                true,
+            ),
+            (
+                "input 1x9x9, flatten, linear 20, linear 4, relu, linear 30, linear 3",
+                false,
+            ),
+            ("input 1x2x2, flatten, linear 2", false),
+            ("input 1x2x2, relu, flatten", false),
+        ] {
+            let network = Network::new(&text.parse().unwrap(), None).unwrap();
+            let stages = plan(&network, 8, Convolutions::Fastest);
+            let stretches = stretches(&network, &stages);
+            for count in 1..9 {
+                let parts = cut(&network, &stages, count);
+                assert_eq!(parts.len(), count);
+                assert_eq!(parts[0].start, 0);
+                assert_eq!(parts[count - 1].end, network.parameter_count());
+                assert!(parts.windows(2).all(|two| two[0].end == two[1].start));
+                let times = parts.iter().map(|part| -> u64 {
+                    let within = |place: &Range<usize>| {
+                        place
+                            .end
+                            .min(part.end)
+                            .saturating_sub(place.start.max(part.start))
+                            as u64
+                    };
+                    stretches
+                        .iter()
+                        .map(|(place, each)| within(place) * each)
+                        .sum()
+                });
+                let (least, most) = (times.clone().min().unwrap(), times.max().unwrap());
+                // A line of those that take longest.
+                assert!(
+                    !enough || most - least <= 2 * LINE as u64 * 360,
+                    "{count} parts"
+                );
+            }
+        }
     }
 }

@@ -91,23 +91,22 @@ impl<T: lanes::Lanes> Steps<'_, T> {
         batches: impl Fn() -> Batches<'b> + Sync,
         each: impl FnMut(u64, Metrics) -> ControlFlow<()> + Send,
     ) -> Result<(), Panicked> {
-        let active = self.slices.len().min(self.workers.count());
-        // Whole lines of the cache, so that two threads write into the same one at a boundary at most.
-        let length = (sum.len().div_ceil(active.max(1)).next_multiple_of(16)).max(1);
+        let active = self.slices.len().clamp(1, self.workers.count());
         let done = AtomicU64::new(state.steps);
-        let mut whole = state.whole();
-        let parts: Vec<_> = (whole.parts(length).zip(sum.chunks_mut(length)).enumerate())
-            .map(|(index, (state, gradients))| {
-                RwLock::new(Part {
-                    first: index * length,
-                    state,
-                    gradients,
-                })
-            })
-            .collect();
+        let (mut states, mut sums) = (state.whole(), sum);
+        let mut parts = Vec::with_capacity(active);
+        for place in part::cut(self.network, self.stages, active) {
+            let (state, other_states) = states.split_at(place.len());
+            let (gradients, other_sums) = sums.split_at_mut(place.len());
+            (states, sums) = (other_states, other_sums);
+            parts.push(RwLock::new(Part {
+                first: place.start,
+                state,
+                gradients,
+            }));
+        }
         let shared = Shared {
             parts: &parts,
-            length,
             done: &done,
             next: &AtomicUsize::new(0),
             stop: &AtomicBool::new(false),
@@ -133,15 +132,13 @@ impl<T: lanes::Lanes> Steps<'_, T> {
         let mut parameters = locked(&self.copies[worker.index]);
         workspace.prepare_training(self.network, self.stages);
         parameters.resize(self.network.parameter_count(), 0.0);
-        let mine = shared.parts.get(worker.index);
+        let mine = &shared.parts[worker.index];
         for batch in batches {
             // Who updates has met the others since, so all read the same.
             let done = shared.done.load(Ordering::Relaxed);
             shared.copy_parameters(&mut parameters);
             self.slice_gradients(&mut workspace, &parameters, &batch, done, shared.next);
-            if let Some(part) = mine {
-                read(part).will_change();
-            }
+            read(mine).will_change();
             worker.wait()?;
             let step = Step {
                 rule: self.rule,
@@ -160,9 +157,7 @@ impl<T: lanes::Lanes> Steps<'_, T> {
                     worker.wait()?;
                     let factor = shared.clip_factor(norm);
                     worker.wait()?;
-                    if let Some(part) = mine {
-                        part::update(workspace.lanes, &mut write(part), factor, step);
-                    }
+                    part::update(workspace.lanes, &mut write(mine), factor, step);
                 }
             }
             if worker.index == 0 {
@@ -232,10 +227,9 @@ impl<T: lanes::Lanes> Steps<'_, T> {
         workspace: &mut Workspace<T>,
         parameters: &[f32],
         batch: &Batch,
-        part: Option<&RwLock<Part>>,
+        part: &RwLock<Part>,
         step: Option<Step>,
     ) {
-        let Some(part) = part else { return };
         let count = slices::count(batch.len(), T::WIDTH);
         // An array, since nothing is allocated in a step.
         let guards: [_; slices::MOST] =
@@ -261,10 +255,8 @@ impl<T: lanes::Lanes> Steps<'_, T> {
 
 /// What the workers tell each other.
 struct Shared<'a, 'p, F> {
-    /// One a worker, or fewer.
+    /// One a worker.
     parts: &'a [RwLock<Part<'p>>],
-    /// Parameters of each part but the last.
-    length: usize,
     /// Steps.
     done: &'a AtomicU64,
     /// The next slice that nobody has taken.
@@ -276,8 +268,10 @@ struct Shared<'a, 'p, F> {
 impl<F> Shared<'_, '_, F> {
     /// - `parameters`: (P), written
     fn copy_parameters(&self, parameters: &mut [f32]) {
-        for (part, parameters) in self.parts.iter().zip(parameters.chunks_mut(self.length)) {
-            parameters.copy_from_slice(read(part).state.parameters);
+        for part in self.parts {
+            let part = read(part);
+            let length = part.state.parameters.len();
+            parameters[part.first..][..length].copy_from_slice(part.state.parameters);
         }
     }
 

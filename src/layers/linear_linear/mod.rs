@@ -82,6 +82,11 @@ impl LinearLinear {
         merged.weight_len() + merged.out_features
     }
 
+    /// How many multiply-adds each of the gradients by `W1 b1` takes, and by `W2 b2`, at most.
+    pub fn each_gradient(&self) -> [usize; 2] {
+        [self.second.out_features, self.first.in_features]
+    }
+
     /// Floating-point operations of `W2 W1`; each of the products `d_W1` and `d_W2` takes as many.
     pub fn merging_flops(&self) -> u64 {
         self.second.flops() * self.first.in_features as u64
