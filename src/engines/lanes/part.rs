@@ -87,6 +87,11 @@ impl Part<'_> {
         self.state.parts(BLOCK).zip(gradients)
     }
 
+    /// Gives its parameters back, which were read, to whoever will change them.
+    pub(super) fn was_read(&self) {
+        cache::give_back(self.state.parameters);
+    }
+
     /// Asks for its parameters, which the other cores have read, so that they are here when they are
     /// changed.
     pub(super) fn will_change(&self) {

@@ -136,7 +136,7 @@ impl<T: lanes::Lanes> Steps<'_, T> {
         for batch in batches {
             // Who updates has met the others since, so all read the same.
             let done = shared.done.load(Ordering::Relaxed);
-            shared.copy_parameters(&mut parameters);
+            shared.copy_parameters(worker.index, &mut parameters);
             self.slice_gradients(&mut workspace, &parameters, &batch, done, shared.next);
             read(mine).will_change();
             worker.wait()?;
@@ -266,12 +266,18 @@ struct Shared<'a, 'p, F> {
 }
 
 impl<F> Shared<'_, '_, F> {
+    /// What the worker at `index` computes with.
+    ///
     /// - `parameters`: (P), written
-    fn copy_parameters(&self, parameters: &mut [f32]) {
-        for part in self.parts {
+    fn copy_parameters(&self, index: usize, parameters: &mut [f32]) {
+        for (owner, part) in self.parts.iter().enumerate() {
             let part = read(part);
             let length = part.state.parameters.len();
             parameters[part.first..][..length].copy_from_slice(part.state.parameters);
+            // Of more than two workers, the others may still want to read it.
+            if owner != index && self.parts.len() == 2 {
+                part.was_read();
+            }
         }
     }
 
