@@ -18,8 +18,9 @@ const BLOCK: usize = 1536;
 /// Numbers in a line of the cache.
 const LINE: usize = 16;
 
-/// To update a parameter takes about as long as so many multiply-adds.
-const UPDATE: usize = 40;
+/// To update a parameter takes about as long as so many multiply-adds, most of it to get its line from
+/// another core.
+const UPDATE: u64 = 40;
 
 /// Stretches of a network's parameters, and how many multiply-adds each parameter there takes.
 fn stretches(network: &Network, stages: &[Stage]) -> Vec<(Range<usize>, u64)> {
@@ -29,14 +30,13 @@ fn stretches(network: &Network, stages: &[Stage]) -> Vec<(Range<usize>, u64)> {
         if let Kind::LinearLinear(pair) = &stage.kind {
             let [first, second] = pair.each_gradient();
             let cut = network.layers()[stage.layer].bias.end;
-            stretches.push((place.start..cut, UPDATE + first));
-            stretches.push((cut..place.end, UPDATE + second));
+            stretches.push((place.start..cut, UPDATE + first as u64));
+            stretches.push((cut..place.end, UPDATE + second as u64));
         } else {
             stretches.push((place, UPDATE));
         }
     }
-    let in_64_bits = |(place, each)| (place, each as u64);
-    stretches.into_iter().map(in_64_bits).collect()
+    stretches
 }
 
 /// Cuts a network's parameters into `count` parts, at least one, which take about as long each.
