@@ -103,15 +103,9 @@ fn gradients_kernel<T: Lanes>(
     };
 
     let (mut first, mut d_w1) = part(0..places.b1);
-    while !d_w1.is_empty() {
-        let m = first / inputs;
-        let (rows, columns) = piece(first, d_w1.len(), inputs, T::ROWS);
-        first += rows * columns.len();
-        let to = d_w1
-            .split_off_mut(..rows * columns.len())
-            .unwrap_or_default();
-        with_rows!(rows, T, R => {
-            product(t, outputs, |o| w2.of_row::<R>(o, m), d_w, columns, to);
+    while let Some((m, columns, to)) = next_piece(&mut first, &mut d_w1, inputs, T::ROWS) {
+        with_rows!(m.len(), T, R => {
+            product(t, outputs, |o| w2.of_row::<R>(o, m.start), d_w, columns, to);
         });
     }
 
@@ -120,16 +114,12 @@ fn gradients_kernel<T: Lanes>(
     product(t, outputs, |o| [d_b[o]], w2, columns, d_b1);
 
     let (mut first, mut d_w2) = part(places.w2..places.b2);
-    while !d_w2.is_empty() {
-        let o = first / between;
-        let (rows, columns) = piece(first, d_w2.len(), between, T::ROWS);
-        first += rows * columns.len();
-        let to = d_w2
-            .split_off_mut(..rows * columns.len())
-            .unwrap_or_default();
-        with_rows!(rows, T, R => inner_products::<T, R>(t, inputs, d_w, o, w1, columns.clone(), to));
-        for (row, d_b) in to.chunks_exact_mut(columns.len()).zip(&d_b[o..]) {
-            for (d_w2, b1) in row.iter_mut().zip(&b1[columns.clone()]) {
+    while let Some((o, m, to)) = next_piece(&mut first, &mut d_w2, between, T::ROWS) {
+        with_rows!(o.len(), T, R => {
+            inner_products::<T, R>(t, inputs, d_w, o.start, w1, m.clone(), to);
+        });
+        for (row, d_b) in to.chunks_exact_mut(m.len()).zip(&d_b[o]) {
+            for (d_w2, b1) in row.iter_mut().zip(&b1[m.clone()]) {
                 *d_w2 += d_b * b1;
             }
         }
@@ -139,14 +129,25 @@ fn gradients_kernel<T: Lanes>(
     d_b2.copy_from_slice(&d_b[first..][..d_b2.len()]);
 }
 
-/// The next piece of a matrix whose elements from `first` on are wanted, so many: its rows and columns,
-/// which are at most `most` whole rows, or what is wanted of one.
-fn piece(first: usize, count: usize, columns: usize, most: usize) -> (usize, Range<usize>) {
-    let column = first % columns;
-    match (column, count / columns) {
-        (0, rows @ 1..) => (rows.min(most), 0..columns),
-        _ => (1, column..columns.min(column + count)),
+/// The next piece of a matrix whose elements from `first` on are wanted, as many as there is `room` for:
+/// its rows, its columns and its room. It is at most `most` whole rows, or what is wanted of one.
+fn next_piece<'a>(
+    first: &mut usize,
+    room: &mut &'a mut [f32],
+    columns: usize,
+    most: usize,
+) -> Option<(Range<usize>, Range<usize>, &'a mut [f32])> {
+    if room.is_empty() {
+        return None;
     }
+    let (row, column) = (*first / columns, *first % columns);
+    let (rows, columns) = match (column, room.len() / columns) {
+        (0, whole @ 1..) => (row..row + whole.min(most), 0..columns),
+        _ => (row..row + 1, column..columns.min(column + room.len())),
+    };
+    let count = rows.len() * columns.len();
+    *first += count;
+    Some((rows, columns, room.split_off_mut(..count)?))
 }
 
 /// `to[r][j] = sum over k of numbers(k)[r] right[k][j]` for some of the columns j.
