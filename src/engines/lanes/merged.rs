@@ -5,27 +5,27 @@
 use std::ops::Range;
 
 use super::plan::{Kind, Stage};
-use crate::hardware::lanes::Lanes;
+use crate::hardware::lanes::{Lanes, Numbers};
 use crate::layers::linear_linear::{self, LinearLinear};
 use crate::network::Network;
 
 /// Two layers, and the gradient by the one.
-pub(super) struct Merged {
+pub(super) struct Merged<T: Lanes> {
     pair: LinearLinear,
     /// Where the parameters of both lie.
     pub(super) place: Range<usize>,
     /// `d_W` (O, I) and `d_b` (O): the sum over the slices, each of which has its own where `place` begins.
-    pub(super) d_merged: Vec<f32>,
+    pub(super) d_merged: Numbers<T>,
 }
 
-impl Merged {
+impl<T: Lanes> Merged<T> {
     /// All of a network's, in their order.
-    pub(super) fn of(network: &Network, stages: &[Stage]) -> Vec<Self> {
+    pub(super) fn of(lanes: T, network: &Network, stages: &[Stage]) -> Vec<Self> {
         let pairs = stages.iter().filter_map(|stage| match &stage.kind {
             Kind::LinearLinear(pair) => Some(Self {
                 pair: *pair,
                 place: stage.parameters(network),
-                d_merged: vec![0.0; pair.merged_len()],
+                d_merged: Numbers::zeros(lanes, pair.merged_len()),
             }),
             _ => None,
         });
@@ -43,7 +43,7 @@ impl Merged {
     /// - `parameters`: (P)
     /// - `range`: which, all of them [within](Self::within)
     /// - `d_parameters`: as many, written
-    pub(super) fn gradients<T: Lanes>(
+    pub(super) fn gradients(
         &self,
         t: T,
         parameters: &[f32],
@@ -60,7 +60,7 @@ impl Merged {
     ///
     /// - `parameters`: (P)
     /// - `d_parameters`: (P), changed where the two layers' are
-    pub(super) fn split<T: Lanes>(&mut self, t: T, parameters: &[f32], d_parameters: &mut [f32]) {
+    pub(super) fn split(&mut self, t: T, parameters: &[f32], d_parameters: &mut [f32]) {
         let place = self.place.clone();
         let d_parameters = &mut d_parameters[place.clone()];
         let len = self.d_merged.len();

@@ -32,7 +32,7 @@ use super::{
     check_images, check_normalisation, check_state, check_tensors, outputs, slices,
 };
 use crate::data::{Batch, Dataset, Images, Normalisation, batches};
-use crate::hardware::lanes::{self, Path, Portable};
+use crate::hardware::lanes::{self, Numbers, Path, Portable};
 #[cfg(target_arch = "x86_64")]
 use crate::hardware::lanes::{Avx2, Avx512};
 use crate::hardware::workers::{Panicked, Worker, Workers};
@@ -182,11 +182,11 @@ pub struct Lanes<T: lanes::Lanes> {
     workspaces: Vec<Mutex<Workspace<T>>>,
     state: TrainingState,
     /// The parameters, one a worker, once there is training: (P) each.
-    copies: Vec<Mutex<Vec<f32>>>,
+    copies: Vec<Mutex<Numbers<T>>>,
     /// As many as any batch so far may have had.
-    slices: Vec<RwLock<Slice>>,
+    slices: Vec<RwLock<Slice<T>>>,
     /// The gradient of the last batch: (P), once there is training.
-    sum: Vec<f32>,
+    sum: Numbers<T>,
     /// With these parameters, since one image was asked for.
     one_image: Option<OneImage<T>>,
 }
@@ -227,7 +227,6 @@ impl<T: lanes::Lanes> Lanes<T> {
         let workspaces = (0..workers.count())
             .map(|_| Mutex::new(Workspace::new(lanes, &network, &normalisation, &stages)))
             .collect();
-        let copies = (0..workers.count()).map(|_| Mutex::default()).collect();
         let parameters = vec![0.0; network.parameter_count()];
         Ok(Self {
             lanes,
@@ -237,9 +236,9 @@ impl<T: lanes::Lanes> Lanes<T> {
             workers,
             workspaces,
             state: TrainingState::from_parameters(parameters),
-            copies,
+            copies: Vec::new(),
             slices: Vec::new(),
-            sum: Vec::new(),
+            sum: Numbers::zeros(lanes, 0),
             one_image: None,
         })
     }
@@ -258,9 +257,14 @@ impl<T: lanes::Lanes> Lanes<T> {
         let parameters = self.network.parameter_count();
         let slices = slices::at_most(largest, T::WIDTH);
         while self.slices.len() < slices {
-            self.slices.push(RwLock::new(Slice::new(parameters)));
+            (self.slices).push(RwLock::new(Slice::new(self.lanes, parameters)));
         }
-        self.sum.resize(parameters, 0.0);
+        let numbers = || Numbers::zeros(self.lanes, parameters);
+        if self.copies.is_empty() {
+            self.sum = numbers();
+            let copies = (0..self.workers.count()).map(|_| Mutex::new(numbers()));
+            self.copies = copies.collect();
+        }
         let steps = Steps {
             network: &self.network,
             stages: &self.stages,
@@ -368,7 +372,7 @@ impl<T: lanes::Lanes> Engine for Lanes<T> {
         rule: &StepRule,
     ) -> Result<(Metrics, Vec<f32>), EngineError> {
         let metrics = self.one_step(batch, rule, false)?;
-        Ok((metrics, self.sum.clone()))
+        Ok((metrics, self.sum.to_vec()))
     }
 
     fn train_batch(&mut self, batch: &Batch, rule: &StepRule) -> Result<Metrics, EngineError> {

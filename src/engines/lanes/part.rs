@@ -108,7 +108,7 @@ kernel! {
         part: &mut Part<'_>,
         slices: &[&[f32]],
         parameters: &[f32],
-        merged: &mut [Merged],
+        merged: &mut [Merged<T>],
         step: Option<Step<'_>>,
     ) = add_up_kernel;
 }
@@ -119,7 +119,7 @@ fn add_up_kernel<T: Lanes>(
     part: &mut Part,
     slices: &[&[f32]],
     parameters: &[f32],
-    merged: &mut [Merged],
+    merged: &mut [Merged<T>],
     step: Option<Step>,
 ) {
     let all = part.first..part.first + part.gradients.len();

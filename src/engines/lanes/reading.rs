@@ -3,7 +3,7 @@
 use crate::data::Normalisation;
 use crate::hardware::lanes::{Lanes, MAX_WIDTH, kernel};
 
-/// Pixels that are read at once, as the bytes of a word.
+/// Pixels in a lane before they are taken apart.
 const WORD: usize = 4;
 
 /// What one channel's bytes become: `x scale + shift`.
@@ -41,25 +41,26 @@ fn read_kernel<T: Lanes>(t: T, planes: &[&[u8]], scale: Scale, x: &mut [T::Vecto
     let Scale { scale, shift } = scale;
     let (scale, shift) = (t.splat(scale), t.splat(shift));
     let filled = t.mask(((1u32 << planes.len()) - 1) as u16);
-    for (block, x) in x.chunks_mut(WORD).enumerate() {
-        // A word of every image.
-        let mut words = [0; MAX_WIDTH];
-        for (word, plane) in words[..T::WIDTH].iter_mut().zip(planes) {
-            *word = self::word(&plane[block * WORD..][..x.len()]);
+    for (block, x) in x.chunks_mut(WORD * T::WIDTH).enumerate() {
+        // words: (images, words), and when they are transposed (words, images)
+        let mut words = [t.zero(); MAX_WIDTH];
+        for (words, plane) in words[..T::WIDTH].iter_mut().zip(planes) {
+            let bytes = &plane[block * WORD * T::WIDTH..][..x.len()];
+            *words = if bytes.len() == WORD * T::WIDTH {
+                t.words(bytes)
+            } else {
+                let mut some = [0; WORD * MAX_WIDTH];
+                some[..bytes.len()].copy_from_slice(bytes);
+                t.words(&some)
+            };
         }
-        for (k, x) in x.iter_mut().enumerate() {
-            let normalised = t.fma(t.bytes(&words, k), scale, shift);
-            *x = t.select(filled, normalised, t.zero());
+        t.transpose(&mut words[..T::WIDTH]);
+        for (&words, x) in words.iter().zip(x.chunks_mut(WORD)) {
+            for (k, x) in x.iter_mut().enumerate() {
+                let normalised = t.fma(t.byte(words, k), scale, shift);
+                *x = t.select(filled, normalised, t.zero());
+            }
         }
-    }
-}
-
-/// At most four bytes as one word, the first the lowest.
-#[inline(always)]
-fn word(bytes: &[u8]) -> u32 {
-    match bytes.try_into() {
-        Ok(bytes) => u32::from_le_bytes(bytes),
-        Err(_) => (bytes.iter().rev()).fold(0, |word, &byte| word << 8 | u32::from(byte)),
     }
 }
 

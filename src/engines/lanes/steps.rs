@@ -12,7 +12,7 @@
 //! norm is that of all parts: when all have their sums, and when all have read them.
 
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::locked;
@@ -21,24 +21,24 @@ use super::plan::Stage;
 use super::workspace::Workspace;
 use crate::data::Batch;
 use crate::engines::{Metrics, slices};
-use crate::hardware::lanes;
+use crate::hardware::lanes::{Lanes, Numbers};
 use crate::hardware::workers::{Abandoned, Panicked, Worker, Workers};
 use crate::layers::dropout::Draws;
 use crate::network::Network;
 use crate::optimisers::{StepRule, TrainingState, clipping};
 
 /// What one slice of a batch adds up.
-pub(super) struct Slice {
+pub(super) struct Slice<T: Lanes> {
     /// (P), of which [`Stage::added`] says what there is.
-    d_parameters: Vec<f32>,
+    d_parameters: Numbers<T>,
     metrics: Metrics,
 }
 
-impl Slice {
+impl<T: Lanes> Slice<T> {
     /// Of a network with so many parameters.
-    pub(super) fn new(parameters: usize) -> Self {
+    pub(super) fn new(lanes: T, parameters: usize) -> Self {
         Self {
-            d_parameters: vec![0.0; parameters],
+            d_parameters: Numbers::zeros(lanes, parameters),
             metrics: Metrics::default(),
         }
     }
@@ -49,16 +49,16 @@ pub(super) type Batches<'b> = Box<dyn Iterator<Item = Batch<'b>> + 'b>;
 
 /// What the threads compute with. No lock is ever waited for: they are taken between the threads'
 /// meetings, by one alone or by all to read.
-pub(super) struct Steps<'a, T: lanes::Lanes> {
+pub(super) struct Steps<'a, T: Lanes> {
     pub(super) network: &'a Network,
     pub(super) stages: &'a [Stage],
     pub(super) workers: &'a Workers,
     /// One a worker.
     pub(super) workspaces: &'a [Mutex<Workspace<T>>],
     /// The parameters, one a worker: (P) each.
-    pub(super) copies: &'a [Mutex<Vec<f32>>],
+    pub(super) copies: &'a [Mutex<Numbers<T>>],
     /// As many as any of the batches has, or more.
-    pub(super) slices: &'a [RwLock<Slice>],
+    pub(super) slices: &'a [RwLock<Slice<T>>],
     pub(super) rule: &'a StepRule,
     /// Whether parameters are updated, or only gradients wanted.
     pub(super) update: bool,
@@ -74,7 +74,7 @@ fn write<V>(lock: &RwLock<V>) -> RwLockWriteGuard<'_, V> {
     lock.write().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl<T: lanes::Lanes> Steps<'_, T> {
+impl<T: Lanes> Steps<'_, T> {
     /// Does a step for every batch, or computes its gradient only, and after each calls `each` with
     /// the number of steps done and the batch's metrics, on the caller's thread. Ends after the last
     /// batch, or when `each` says so.
@@ -108,7 +108,7 @@ impl<T: lanes::Lanes> Steps<'_, T> {
         let shared = Shared {
             parts: &parts,
             done: &done,
-            next: &AtomicUsize::new(0),
+            taken: &AtomicU32::new(0),
             stop: &AtomicBool::new(false),
             each: &Mutex::new(each),
         };
@@ -131,13 +131,13 @@ impl<T: lanes::Lanes> Steps<'_, T> {
         let mut workspace = locked(&self.workspaces[worker.index]);
         let mut parameters = locked(&self.copies[worker.index]);
         workspace.prepare_training(self.network, self.stages);
-        parameters.resize(self.network.parameter_count(), 0.0);
         let mine = &shared.parts[worker.index];
         for batch in batches {
             // Who updates has met the others since, so all read the same.
             let done = shared.done.load(Ordering::Relaxed);
             shared.copy_parameters(worker.index, &mut parameters);
-            self.slice_gradients(&mut workspace, &parameters, &batch, done, shared.next);
+            let next = |count| shared.take(worker.index, count);
+            self.slice_gradients(&mut workspace, &parameters, &batch, done, next);
             read(mine).will_change();
             worker.wait()?;
             let step = Step {
@@ -166,7 +166,7 @@ impl<T: lanes::Lanes> Steps<'_, T> {
                 shared.done.store(done, Ordering::Relaxed);
                 let flow = locked(shared.each)(done, self.metrics(&batch));
                 shared.stop.store(flow.is_break(), Ordering::Relaxed);
-                shared.next.store(0, Ordering::Relaxed);
+                shared.taken.store(0, Ordering::Relaxed);
             }
             worker.wait()?;
             if shared.stop.load(Ordering::Relaxed) {
@@ -176,24 +176,22 @@ impl<T: lanes::Lanes> Steps<'_, T> {
         Ok(())
     }
 
-    /// The slices of a batch that no other thread has taken, before which `done` steps were done.
+    /// The slices of a batch that `next` gives, before which `done` steps were done.
+    ///
+    /// - `next`: of so many slices
     fn slice_gradients(
         &self,
         workspace: &mut Workspace<T>,
         parameters: &[f32],
         batch: &Batch,
         done: u64,
-        next: &AtomicUsize,
+        next: impl Fn(usize) -> Option<usize>,
     ) {
         let (network, stages) = (self.network, self.stages);
         let length = slices::length(batch.len(), T::WIDTH);
         let count = slices::count(batch.len(), T::WIDTH);
         let mut prepared = false;
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            if index >= count {
-                return;
-            }
+        while let Some(index) = next(count) {
             if !prepared {
                 workspace.prepare_weights(network, stages, parameters);
                 prepared = true;
@@ -259,8 +257,8 @@ struct Shared<'a, 'p, F> {
     parts: &'a [RwLock<Part<'p>>],
     /// Steps.
     done: &'a AtomicU64,
-    /// The next slice that nobody has taken.
-    next: &'a AtomicUsize,
+    /// Which slices somebody has taken, the first being the lowest bit.
+    taken: &'a AtomicU32,
     stop: &'a AtomicBool,
     each: &'a Mutex<F>,
 }
@@ -279,6 +277,17 @@ impl<F> Shared<'_, '_, F> {
                 part.was_read();
             }
         }
+    }
+
+    /// One of `count` slices that nobody has taken, for the worker at `index`: first those that it had in
+    /// the last batch, whose gradients its core still has.
+    fn take(&self, index: usize, count: usize) -> Option<usize> {
+        const { assert!(slices::MOST <= u32::BITS as usize) }
+        let first = index * count / self.parts.len();
+        (first..count).chain(0..first).find(|slice| {
+            let bit = 1 << slice;
+            self.taken.fetch_or(bit, Ordering::Relaxed) & bit == 0
+        })
     }
 
     /// What the gradient is multiplied by, so that it is no longer than `norm`.

@@ -7,7 +7,7 @@ use super::plan::{Kind, Stage, Way};
 use super::reading::{self, Scale};
 use crate::data::{Batch, Normalisation};
 use crate::engines::Metrics;
-use crate::hardware::lanes::{Lanes, MAX_WIDTH};
+use crate::hardware::lanes::{Lanes, MAX_WIDTH, Numbers};
 use crate::layers::conv2d::Conv2d;
 use crate::layers::conv2d::lanes::{Plain, PlainGradients};
 use crate::layers::conv2d_relu_max_pool2d::lanes::{Pooled, PooledGradients, Winner};
@@ -30,7 +30,7 @@ pub(super) struct Workspace<T: Lanes> {
     /// What every stage keeps for its backward pass.
     kept: Vec<Kept<T>>,
     /// The gradients of layers that are merged, once there is training.
-    pub(super) merged: Vec<Merged>,
+    pub(super) merged: Vec<Merged<T>>,
     /// For a while, whatever a stage needs.
     scratch: Vec<T::Vector>,
     /// How many those are once there is training.
@@ -45,7 +45,7 @@ struct Kept<T: Lanes> {
     winners: Vec<Winner>,
     /// The transformed weight of a convolution: (64, C, O), or along the rows (O, r, 8). Weight and
     /// bias of two layers that are merged: (O, I) and (O).
-    transformed: Vec<f32>,
+    transformed: Numbers<T>,
 }
 
 /// How large the buffers of a [`Workspace`] are.
@@ -158,7 +158,7 @@ impl<T: Lanes> Workspace<T> {
         let kept = sizes.kept.iter().map(|kept| Kept {
             vectors: lanes.zeros(kept.vectors),
             winners: vec![Winner::default(); kept.winners],
-            transformed: vec![0.0; kept.transformed],
+            transformed: Numbers::zeros(lanes, kept.transformed),
         });
         Self {
             lanes,
@@ -177,7 +177,7 @@ impl<T: Lanes> Workspace<T> {
     /// Makes the buffers of the backward pass, if they are not there yet.
     pub(super) fn prepare_training(&mut self, network: &Network, stages: &[Stage]) {
         if self.d_activations.is_empty() {
-            self.merged = Merged::of(network, stages);
+            self.merged = Merged::of(self.lanes, network, stages);
             let like = |x: &Vec<_>| self.lanes.zeros(x.len());
             self.d_activations = self.activations.iter().map(like).collect();
             self.scratch = self.lanes.zeros(self.training_scratch);

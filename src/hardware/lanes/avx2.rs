@@ -53,14 +53,19 @@ unsafe impl Lanes for Avx2 {
     }
 
     #[inline(always)]
-    fn bytes(self, words: &[u32], k: usize) -> __m256 {
-        let words = &words[..8];
-        // SAFETY: AVX2 is here, and 8 words stand at the pointer.
-        unsafe {
-            let words = _mm256_loadu_si256(words.as_ptr().cast());
-            let low = _mm256_srlv_epi32(words, _mm256_set1_epi32(8 * k as i32));
+    fn words(self, from: &[u8]) -> __m256 {
+        let from = &from[..32];
+        // SAFETY: AVX is here, and 32 bytes stand at the pointer.
+        unsafe { _mm256_castsi256_ps(_mm256_loadu_si256(from.as_ptr().cast())) }
+    }
+
+    #[inline(always)]
+    fn byte(self, words: __m256, k: usize) -> __m256 {
+        avx2!({
+            let down = _mm256_set1_epi32(8 * k as i32);
+            let low = _mm256_srlv_epi32(_mm256_castps_si256(words), down);
             _mm256_cvtepi32_ps(_mm256_and_si256(low, _mm256_set1_epi32(0xff)))
-        }
+        })
     }
 
     #[inline(always)]

@@ -62,14 +62,19 @@ unsafe impl Lanes for Avx512 {
     }
 
     #[inline(always)]
-    fn bytes(self, words: &[u32], k: usize) -> __m512 {
-        let words = &words[..16];
-        // SAFETY: AVX-512 is here, and 16 words stand at the pointer.
-        unsafe {
-            let words = _mm512_loadu_si512(words.as_ptr().cast());
-            let low = _mm512_srlv_epi32(words, _mm512_set1_epi32(8 * k as i32));
+    fn words(self, from: &[u8]) -> __m512 {
+        let from = &from[..64];
+        // SAFETY: AVX-512 is here, and 64 bytes stand at the pointer.
+        unsafe { _mm512_castsi512_ps(_mm512_loadu_si512(from.as_ptr().cast())) }
+    }
+
+    #[inline(always)]
+    fn byte(self, words: __m512, k: usize) -> __m512 {
+        avx512!({
+            let down = _mm512_set1_epi32(8 * k as i32);
+            let low = _mm512_srlv_epi32(_mm512_castps_si512(words), down);
             _mm512_cvtepi32_ps(_mm512_and_si512(low, _mm512_set1_epi32(0xff)))
-        }
+        })
     }
 
     #[inline(always)]

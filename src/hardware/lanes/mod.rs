@@ -39,6 +39,7 @@ pub(crate) mod tile;
 
 use std::fmt;
 use std::mem::size_of;
+use std::ops::{Deref, DerefMut};
 
 #[cfg(target_arch = "x86_64")]
 pub use avx2::Avx2;
@@ -82,8 +83,11 @@ pub unsafe trait Lanes: Copy + Send + Sync + 'static {
     /// The first `WIDTH` numbers of `from`.
     fn load(self, from: &[f32]) -> Self::Vector;
 
-    /// Byte `k` of each of the first `WIDTH` words, the lowest being byte 0, as numbers.
-    fn bytes(self, words: &[u32], k: usize) -> Self::Vector;
+    /// The first `4 WIDTH` bytes of `from`, four in each lane, as no numbers yet.
+    fn words(self, from: &[u8]) -> Self::Vector;
+
+    /// Of the four bytes in each lane the one that was byte `k`, as a number.
+    fn byte(self, words: Self::Vector, k: usize) -> Self::Vector;
 
     /// `a + b`
     fn add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
@@ -264,6 +268,39 @@ pub unsafe trait Lanes: Copy + Send + Sync + 'static {
             let sums = self.add(self.load_some(to), self.sums(&block[..Self::WIDTH]));
             self.store(sums, to);
         }
+    }
+}
+
+/// Numbers that begin where a vector may: none of their vectors lies in two lines of the cache, which
+/// would take as long as two.
+pub struct Numbers<T: Lanes> {
+    lanes: T,
+    vectors: Vec<T::Vector>,
+    len: usize,
+}
+
+impl<T: Lanes> Numbers<T> {
+    /// `len` numbers, all 0.
+    pub fn zeros(lanes: T, len: usize) -> Self {
+        Self {
+            lanes,
+            vectors: lanes.zeros(len.div_ceil(T::WIDTH)),
+            len,
+        }
+    }
+}
+
+impl<T: Lanes> Deref for Numbers<T> {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        &self.lanes.numbers(&self.vectors)[..self.len]
+    }
+}
+
+impl<T: Lanes> DerefMut for Numbers<T> {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.lanes.numbers_mut(&mut self.vectors)[..self.len]
     }
 }
 

@@ -41,9 +41,14 @@ unsafe impl Lanes for Portable {
     }
 
     #[inline(always)]
-    fn bytes(self, words: &[u32], k: usize) -> Eight {
-        let words = &words[..8];
-        each(|lane| f32::from((words[lane] >> (8 * k)) as u8))
+    fn words(self, from: &[u8]) -> Eight {
+        let (words, _) = from[..32].as_chunks();
+        each(|lane| f32::from_bits(u32::from_le_bytes(words[lane])))
+    }
+
+    #[inline(always)]
+    fn byte(self, words: Eight, k: usize) -> Eight {
+        each(|lane| f32::from(words.0[lane].to_bits().to_le_bytes()[k]))
     }
 
     #[inline(always)]
