@@ -217,20 +217,23 @@ fn inner_products<T: Lanes, const R: usize>(
 ) {
     const { assert!(R * COLUMNS <= MAX_WIDTH) }
     let whole = depth / T::WIDTH * T::WIDTH;
+    let mut lefts: [&[f32]; R] = [&[]; R];
+    for (r, row) in lefts.iter_mut().enumerate() {
+        *row = left.part_of_row(first + r, 0, depth);
+    }
     for start in rows.clone().step_by(COLUMNS) {
         // A row that is not there is the last one once more.
-        let mut three = [rows.end - 1; COLUMNS];
-        for (row, there) in three.iter_mut().zip(start..rows.end) {
-            *row = there;
+        let mut rights: [&[f32]; COLUMNS] = [right.part_of_row(rows.end - 1, 0, depth); COLUMNS];
+        for (row, there) in rights.iter_mut().zip(start..rows.end) {
+            *row = right.part_of_row(there, 0, depth);
         }
         let mut tile = [[t.zero(); COLUMNS]; R];
         for k in (0..whole).step_by(T::WIDTH) {
-            // The lengths of all parts are known when it is compiled.
-            add_inner_products(t, left, first, right, three, k, T::WIDTH, &mut tile);
+            // The length is known when it is compiled.
+            add_inner_products(t, lefts, rights, k..k + T::WIDTH, &mut tile);
         }
         if whole < depth {
-            let rest = depth - whole;
-            add_inner_products(t, left, first, right, three, whole, rest, &mut tile);
+            add_inner_products(t, lefts, rights, whole..depth, &mut tile);
         }
         let mut vectors = [t.zero(); MAX_WIDTH];
         for (vector, &sums) in vectors.iter_mut().zip(tile.as_flattened()) {
@@ -252,25 +255,21 @@ fn inner_products<T: Lanes, const R: usize>(
     }
 }
 
-/// The part of the inner products that `length` columns from `k` on have, at most a vector of them.
+/// The part of the inner products that some of the columns have, at most a vector of them.
 #[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "two places in two matrices")]
 fn add_inner_products<T: Lanes, const R: usize>(
     t: T,
-    left: Matrix<f32>,
-    first: usize,
-    right: Matrix<f32>,
-    rows: [usize; COLUMNS],
-    k: usize,
-    length: usize,
+    left: [&[f32]; R],
+    right: [&[f32]; COLUMNS],
+    columns: Range<usize>,
     tile: &mut Tile<T, R, COLUMNS>,
 ) {
     let (mut lefts, mut rights) = ([t.zero(); R], [t.zero(); COLUMNS]);
-    for (r, vector) in lefts.iter_mut().enumerate() {
-        *vector = t.load_some(left.part_of_row(first + r, k, length));
+    for (row, vector) in left.into_iter().zip(&mut lefts) {
+        *vector = t.load_some(&row[columns.clone()]);
     }
-    for (&row, vector) in rows.iter().zip(&mut rights) {
-        *vector = t.load_some(right.part_of_row(row, k, length));
+    for (row, vector) in right.into_iter().zip(&mut rights) {
+        *vector = t.load_some(&row[columns.clone()]);
     }
     add_outer(t, 1, |_| lefts, |_| rights, tile);
 }

@@ -2,7 +2,7 @@
 //! as they are there, while they are in the cache.
 
 use super::transforms::{input, output};
-use super::{POINTS, PRODUCTS, Winograd, eight, one_channel, spacing, write_eight};
+use super::{POINTS, PRODUCTS, Winograd, eight, filters, one_channel, spacing, write_eight};
 use crate::hardware::lanes::tile::{Matrix, add_product, array};
 use crate::hardware::lanes::{Lanes, kernel, tiles, with_rows};
 use crate::layers::conv2d::lanes::Outputs;
@@ -134,7 +134,7 @@ fn channels<T: Lanes, const M: usize>(
                 let apart = spacing(R * columns);
                 for j in 0..POINTS {
                     let f = i * POINTS + j;
-                    let u = Matrix::new(&u[f * inputs * outputs..], [inputs, outputs]); // u: (C, O)
+                    let u = Matrix::new(&u[f * filters(&winograd.conv)..], [inputs, outputs]); // u: (C, O)
                     let v = Matrix::new(&v[f * v_apart..], [inputs, columns]); // v: (C, block)
                     let products = &mut products[j * apart..][..R * columns]; // (R, block)
                     for n in (0..filled).step_by(4) {

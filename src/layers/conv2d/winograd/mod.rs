@@ -74,6 +74,7 @@ pub(super) mod transforms;
 mod weight;
 
 use super::Conv2d;
+use crate::hardware::lanes::MAX_WIDTH;
 pub use backward::backward;
 pub use forward::forward;
 pub use weight::transform_weight;
@@ -180,12 +181,13 @@ impl Winograd {
         (self.tiles[0] * self.tiles[1] * self.conv.out_channels) as u64
     }
 
-    /// How many numbers the transformed weight has: (64, C, O), or along the rows (O, r, 8).
+    /// How many numbers the transformed weight has: (64, C, O), each of the 64 some [filters] from the next,
+    /// or along the rows (O, r, 8).
     pub fn weight_len(&self) -> usize {
         if self.along_rows() {
             return one_channel::weight_len(&self.conv);
         }
-        PRODUCTS * self.conv.in_channels * self.conv.out_channels
+        PRODUCTS * filters(&self.conv)
     }
 
     /// How many vectors the transformed input has: (blocks, 64, C, block), each of the 64 an
@@ -250,6 +252,12 @@ pub(super) fn side(conv: &Conv2d) -> Option<usize> {
         ([5, 5], [1, 1]) => Some(4),
         _ => None,
     }
+}
+
+/// How far apart the 64 products' weights stand, (C, O) each: whole vectors, so that none lies in two lines
+/// of the cache.
+fn filters(conv: &Conv2d) -> usize {
+    (conv.in_channels * conv.out_channels).next_multiple_of(MAX_WIDTH)
 }
 
 /// How far apart rows of `len` vectors stand that are read together: an odd number, for at a power

@@ -1,7 +1,7 @@
 //! The weight's transform, and what leads its gradient back.
 
 use super::transforms::{weight, weight_transposed};
-use super::{POINTS, Winograd, one_channel};
+use super::{POINTS, Winograd, filters, one_channel};
 use crate::hardware::lanes::{Lanes, MAX_WIDTH, QUAD, kernel};
 use crate::layers::conv2d::Conv2d;
 
@@ -31,17 +31,25 @@ fn transform_weight_kernel<T: Lanes>(t: T, winograd: &Winograd, weight: &[f32], 
 #[inline(always)]
 fn weights<T: Lanes, const R: usize>(t: T, conv: &Conv2d, weights: &[f32], u: &mut [f32]) {
     let (inputs, outputs) = (conv.in_channels, conv.out_channels);
-    let filters = inputs * outputs;
-    for first in (0..filters).step_by(T::WIDTH) {
-        let count = T::WIDTH.min(filters - first);
+    let (count, apart) = (inputs * outputs, filters(conv));
+    let (mut c, mut o) = (0, 0);
+    for first in (0..count).step_by(T::WIDTH) {
+        let count = T::WIDTH.min(count - first);
+        // Where each filter begins, counted, for divisions would take as long as the transform.
+        let mut places = [0; MAX_WIDTH];
+        for place in &mut places[..count] {
+            *place = (o * inputs + c) * R * R;
+            o += 1;
+            if o == outputs {
+                (c, o) = (c + 1, 0);
+            }
+        }
         let mut taps = [[t.zero(); R]; R];
         for (part, taps) in taps.as_flattened_mut().chunks_mut(T::WIDTH).enumerate() {
             // vectors: (n, taps)
             let mut vectors = [t.zero(); MAX_WIDTH];
-            for (lane, vector) in vectors[..count].iter_mut().enumerate() {
-                let (c, o) = ((first + lane) / outputs, (first + lane) % outputs);
-                let place = (o * inputs + c) * R * R + part * T::WIDTH;
-                *vector = t.load_some(&weights[place..][..taps.len()]);
+            for (vector, place) in vectors[..count].iter_mut().zip(places) {
+                *vector = t.load_some(&weights[place + part * T::WIDTH..][..taps.len()]);
             }
             t.transpose(&mut vectors[..T::WIDTH]);
             taps.copy_from_slice(&vectors[..taps.len()]);
@@ -59,8 +67,8 @@ fn weights<T: Lanes, const R: usize>(t: T, conv: &Conv2d, weights: &[f32], u: &m
         }
         for (i, &half) in half.iter().enumerate() {
             for (j, vector) in weight(t, half).into_iter().enumerate() {
-                let u = &mut u[(i * POINTS + j) * filters..][..filters];
-                t.store(vector, &mut u[first..first + count]);
+                let first = (i * POINTS + j) * apart + first;
+                t.store(vector, &mut u[first..first + T::WIDTH]);
             }
         }
     }
