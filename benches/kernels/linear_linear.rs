@@ -88,8 +88,7 @@ fn compare<T: Lanes>(t: T, bench: &mut Bench) {
                 let (d_x, scratch) = (Some(&mut *d_x), &mut scratch[..]);
                 linear::lanes::backward(t, &merged, x, weight, d_y, d_x, scratch, d_weight, d_bias);
             }
-            let all = 0..found.len();
-            linear_linear::lanes::gradients(t, &pair, &parameters, &d_merged, all, found);
+            linear_linear::lanes::gradients(t, &pair, &parameters, &d_merged, found);
         };
     together(0, &mut y, &mut d_x, &mut found);
     check("linear_linear y", &first_image(t, &y), &expected_y);

@@ -51,7 +51,13 @@ pub fn memory(
             let settings = lanes::Settings::from_environment()?;
             let each = lanes::workspace_bytes(network, settings, training);
             let one_image = lanes::one_image_bytes(network, settings);
-            let all = threads.saturating_mul(each).saturating_add(one_image);
+            let bands = match training {
+                true => lanes::bands_bytes(network, settings),
+                false => 0,
+            };
+            let all = (threads.saturating_mul(each))
+                .saturating_add(one_image)
+                .saturating_add(bands);
             (all, lanes::vectors(load.batch, threads as usize, settings))
         }
     };

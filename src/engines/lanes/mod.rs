@@ -13,7 +13,7 @@
 //! [`mod@plan`] says which layers are fused or merged and how each convolution is computed. Every buffer is
 //! allocated before the first step or in it.
 
-mod merged;
+mod bands;
 mod one_image;
 mod part;
 pub mod plan;
@@ -23,7 +23,7 @@ mod workspace;
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use ndarray::Array2;
 
@@ -40,6 +40,7 @@ use crate::layers::dropout::Draws;
 use crate::network::Network;
 use crate::optimisers::{StepRule, TrainingState};
 use crate::tensor::Tensor;
+use bands::Band;
 use one_image::OneImage;
 pub use plan::Convolutions;
 use plan::Stage;
@@ -60,6 +61,12 @@ pub(super) fn workspace_bytes(network: &Network, settings: Settings, training: b
     let width = settings.path.width();
     let stages = plan::plan(network, width, settings.convolutions);
     workspace::Sizes::of(network, &stages, width).bytes(width, training)
+}
+
+/// How many bytes training takes for layers that are merged.
+pub(super) fn bands_bytes(network: &Network, settings: Settings) -> u64 {
+    let stages = plan::plan(network, settings.path.width(), settings.convolutions);
+    bands::bytes(&stages)
 }
 
 /// How many bytes the buffers and weights of one image alone are.
@@ -183,6 +190,8 @@ pub struct Lanes<T: lanes::Lanes> {
     state: TrainingState,
     /// The parameters, one a worker, once there is training: (P) each.
     copies: Vec<Mutex<Numbers<T>>>,
+    /// What layers that are merged have, once there is training.
+    bands: Vec<RwLock<Band<T>>>,
     /// As many as any batch so far may have had.
     slices: Vec<RwLock<Slice<T>>>,
     /// The gradient of the last batch: (P), once there is training.
@@ -194,6 +203,16 @@ pub struct Lanes<T: lanes::Lanes> {
 /// A lock that is never waited for. What a panic left behind it is written before it is read.
 fn locked<V>(mutex: &Mutex<V>) -> MutexGuard<'_, V> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The same, to be read by many.
+fn read<V>(lock: &RwLock<V>) -> RwLockReadGuard<'_, V> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The same, to be changed.
+fn write<V>(lock: &RwLock<V>) -> RwLockWriteGuard<'_, V> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl From<Panicked> for EngineError {
@@ -237,6 +256,7 @@ impl<T: lanes::Lanes> Lanes<T> {
             workspaces,
             state: TrainingState::from_parameters(parameters),
             copies: Vec::new(),
+            bands: Vec::new(),
             slices: Vec::new(),
             sum: Numbers::zeros(lanes, 0),
             one_image: None,
@@ -264,13 +284,16 @@ impl<T: lanes::Lanes> Lanes<T> {
             self.sum = numbers();
             let copies = (0..self.workers.count()).map(|_| Mutex::new(numbers()));
             self.copies = copies.collect();
+            self.bands = bands::bands(self.lanes, &self.network, &self.stages);
         }
         let steps = Steps {
+            lanes: self.lanes,
             network: &self.network,
             stages: &self.stages,
             workers: &self.workers,
             workspaces: &self.workspaces,
             copies: &self.copies,
+            bands: &self.bands,
             slices: &self.slices[..slices],
             rule,
             update,
@@ -342,8 +365,8 @@ impl<T: lanes::Lanes> Engine for Lanes<T> {
         let state = &this.state;
         let (network, stages, parameters) = (&this.network, &this.stages, &state.parameters);
         let mut work = locked(&this.workspaces[0]);
-        work.prepare_training(network, stages);
-        work.prepare_weights(network, stages, parameters);
+        work.prepare_training();
+        work.prepare_weights(network, stages, parameters, None);
         for start in (0..n).step_by(T::WIDTH) {
             let group = start..n.min(start + T::WIDTH);
             let draws = Draws {
@@ -358,7 +381,7 @@ impl<T: lanes::Lanes> Engine for Lanes<T> {
             work.backward(network, stages, parameters, draws, &mut d_parameters, true);
             work.scatter_d_input(&mut d_x[group.start * inputs..group.end * inputs]);
         }
-        work.split_merged(parameters, &mut d_parameters);
+        work.split_merged(network, stages, parameters, &mut d_parameters);
         Ok(Backward {
             output,
             d_input,
@@ -424,7 +447,7 @@ impl<T: lanes::Lanes> Engine for Lanes<T> {
         let state = &this.state;
         let work = |worker: Worker| {
             let mut work = locked(&this.workspaces[worker.index]);
-            work.prepare_weights(&this.network, &this.stages, &state.parameters);
+            work.prepare_weights(&this.network, &this.stages, &state.parameters, None);
             loop {
                 let index = next.fetch_add(1, Ordering::Relaxed);
                 let Some(group) = groups.get(index) else {

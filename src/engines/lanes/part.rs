@@ -2,8 +2,8 @@
 //! after block.
 
 use std::ops::Range;
+use std::sync::RwLock;
 
-use super::merged::Merged;
 use super::plan::{Kind, Stage};
 use crate::hardware::cache;
 use crate::hardware::lanes::{Lanes, kernel};
@@ -18,58 +18,70 @@ const BLOCK: usize = 1536;
 /// Numbers in a line of the cache.
 const LINE: usize = 16;
 
-/// To update a parameter takes about as long as so many multiply-adds, most of it to get its line from
-/// another core.
-const UPDATE: u64 = 40;
-
-/// Stretches of a network's parameters, and how many multiply-adds each parameter there takes.
-fn stretches(network: &Network, stages: &[Stage]) -> Vec<(Range<usize>, u64)> {
-    let mut stretches = Vec::new();
-    for stage in stages {
-        let place = stage.parameters(network);
-        if let Kind::LinearLinear(pair) = &stage.kind {
-            let [first, second] = pair.each_gradient();
-            let cut = network.layers()[stage.layer].bias.end;
-            stretches.push((place.start..cut, UPDATE + first as u64));
-            stretches.push((cut..place.end, UPDATE + second as u64));
-        } else {
-            stretches.push((place, UPDATE));
-        }
-    }
-    stretches
-}
-
-/// Cuts a network's parameters into `count` parts, at least one, which take about as long each.
-pub(super) fn cut(network: &Network, stages: &[Stage], count: usize) -> Vec<Range<usize>> {
-    let stretches = stretches(network, stages);
-    let time = |(place, each): &(Range<usize>, u64)| place.len() as u64 * each;
-    let total: u64 = stretches.iter().map(time).sum();
-    let all = network.parameter_count();
-    let (mut cuts, mut before) = (vec![0], 0);
-    for stretch in &stretches {
-        let (place, each) = stretch;
-        loop {
-            let wanted = cuts.len() as u64 * total / count as u64;
-            if cuts.len() == count || wanted >= before + time(stretch) {
-                break;
-            }
-            // Whole lines of the cache, so that two threads write into the same one at a boundary at most.
-            let cut = place.start + ((wanted - before) / each) as usize;
-            cuts.push(cut.next_multiple_of(LINE).min(all));
-        }
-        before += time(stretch);
-    }
-    cuts.resize(count, all);
-    cuts.push(all);
-    cuts.windows(2).map(|cut| cut[0]..cut[1]).collect()
+/// Cuts a network's parameters but those of bands (`bands.rs`) into `count` parts, at least one, as long
+/// as each other, each a few ranges.
+pub(super) fn cut(network: &Network, stages: &[Stage], count: usize) -> Vec<Vec<Range<usize>>> {
+    let alone = stages
+        .iter()
+        .filter(|stage| !matches!(stage.kind, Kind::LinearLinear(_)));
+    let stretches: Vec<_> = alone.map(|stage| stage.parameters(network)).collect();
+    let total: usize = stretches.iter().map(Range::len).sum();
+    // Whole lines of the cache, so that two threads write into the same one at a boundary at most.
+    let cut = |n: usize| (n * total / count).next_multiple_of(LINE).min(total);
+    let parts = (0..count).map(|n| {
+        let mut before = 0;
+        let ranges = stretches.iter().map(|stretch| {
+            let place = |cut: usize| stretch.start + cut.saturating_sub(before).min(stretch.len());
+            let range = place(cut(n))..place(cut(n + 1));
+            before += stretch.len();
+            range
+        });
+        ranges.filter(|range| !range.is_empty()).collect()
+    });
+    parts.collect()
 }
 
 /// What one worker updates, and the batch's gradient by it.
 pub(super) struct Part<'a> {
+    pub(super) pieces: Vec<Piece<'a>>,
+}
+
+/// Parameters that follow each other.
+pub(super) struct Piece<'a> {
     /// Which parameter is its first.
     pub(super) first: usize,
     pub(super) state: StatePart<'a, f32>,
     pub(super) gradients: &'a mut [f32],
+}
+
+/// The parts of `count` workers.
+///
+/// - `states`, `gradients`: (P)
+pub(super) fn parts<'a>(
+    network: &Network,
+    stages: &[Stage],
+    count: usize,
+    (mut states, mut gradients): (StatePart<'a, f32>, &'a mut [f32]),
+) -> Vec<RwLock<Part<'a>>> {
+    let mut at = 0;
+    let mut parts = Vec::with_capacity(count);
+    for ranges in cut(network, stages, count) {
+        let mut pieces = Vec::with_capacity(ranges.len());
+        for range in ranges {
+            let (_, from_here) = states.split_at(range.start - at);
+            let (state, other_states) = from_here.split_at(range.len());
+            let (_, from_here) = gradients.split_at_mut(range.start - at);
+            let (part, other_gradients) = from_here.split_at_mut(range.len());
+            pieces.push(Piece {
+                first: range.start,
+                state,
+                gradients: part,
+            });
+            (states, gradients, at) = (other_states, other_gradients, range.end);
+        }
+        parts.push(RwLock::new(Part { pieces }));
+    }
+    parts
 }
 
 /// A step before which `done` were done.
@@ -79,7 +91,7 @@ pub(super) struct Step<'a> {
     pub(super) done: u64,
 }
 
-impl Part<'_> {
+impl Piece<'_> {
     /// Blocks of its state and of its gradient.
     #[inline(always)]
     fn blocks(&mut self) -> impl Iterator<Item = (StatePart<'_, f32>, &mut [f32])> {
@@ -91,11 +103,15 @@ impl Part<'_> {
     pub(super) fn was_read(&self) {
         cache::give_back(self.state.parameters);
     }
+}
 
+impl Part<'_> {
     /// Asks for its parameters, which the other cores have read, so that they are here when they are
     /// changed.
     pub(super) fn will_change(&self) {
-        cache::will_write(self.state.parameters);
+        for piece in &self.pieces {
+            cache::will_write(piece.state.parameters);
+        }
     }
 }
 
@@ -103,51 +119,20 @@ kernel! {
     /// Adds the slices' gradients up, in their order, and does the step, if there is one.
     ///
     /// - `slices`: (P) each
-    /// - `parameters`: (P), before the step
-    pub fn add_up(
-        part: &mut Part<'_>,
-        slices: &[&[f32]],
-        parameters: &[f32],
-        merged: &mut [Merged<T>],
-        step: Option<Step<'_>>,
-    ) = add_up_kernel;
+    pub fn add_up(part: &mut Part<'_>, slices: &[&[f32]], step: Option<Step<'_>>) = add_up_kernel;
 }
 
 #[inline(always)]
-fn add_up_kernel<T: Lanes>(
-    t: T,
-    part: &mut Part,
-    slices: &[&[f32]],
-    parameters: &[f32],
-    merged: &mut [Merged<T>],
-    step: Option<Step>,
-) {
-    let all = part.first..part.first + part.gradients.len();
-    for merged in &mut *merged {
-        if !merged.within(&all).is_empty() {
-            add_slices(slices, merged.place.start, &mut merged.d_merged);
-        }
-    }
-    let mut first = part.first;
-    for (mut state, gradients) in part.blocks() {
-        let block = first..first + gradients.len();
-        let mut rest = &mut *gradients;
-        for merged in &*merged {
-            let within = merged.within(&block);
-            if within.is_empty() {
-                continue;
+fn add_up_kernel<T: Lanes>(_: T, part: &mut Part, slices: &[&[f32]], step: Option<Step>) {
+    for piece in &mut part.pieces {
+        let mut first = piece.first;
+        for (mut state, gradients) in piece.blocks() {
+            add_slices(slices, first, gradients);
+            first += gradients.len();
+            if let Some(Step { rule, done }) = step {
+                rule.update_part(done, &mut state, gradients);
             }
-            let (before, behind) = rest.split_at_mut(within.start - first);
-            let (d_parameters, behind) = behind.split_at_mut(within.len());
-            add_slices(slices, first, before);
-            merged.gradients(t, parameters, within.clone(), d_parameters);
-            (first, rest) = (within.end, behind);
         }
-        add_slices(slices, first, rest);
-        if let Some(Step { rule, done }) = step {
-            rule.update_part(done, &mut state, gradients);
-        }
-        first = block.end;
     }
 }
 
@@ -156,7 +141,7 @@ fn add_up_kernel<T: Lanes>(
 /// - `slices`: (P) each
 /// - `sum`: written
 #[inline(always)]
-fn add_slices(slices: &[&[f32]], first: usize, sum: &mut [f32]) {
+pub(super) fn add_slices(slices: &[&[f32]], first: usize, sum: &mut [f32]) {
     for (index, slice) in slices.iter().enumerate() {
         let numbers = &slice[first..][..sum.len()];
         match index {
@@ -177,9 +162,11 @@ kernel! {
 
 #[inline(always)]
 fn update_kernel<T: Lanes>(_: T, part: &mut Part, factor: f64, step: Step) {
-    for (mut state, gradients) in part.blocks() {
-        clipping::scale(gradients, factor);
-        (step.rule).update_part(step.done, &mut state, gradients);
+    for piece in &mut part.pieces {
+        for (mut state, gradients) in piece.blocks() {
+            clipping::scale(gradients, factor);
+            (step.rule).update_part(step.done, &mut state, gradients);
+        }
     }
 }
 
@@ -189,46 +176,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_have_every_parameter_and_take_about_as_long_each() {
-        for (text, enough) in [
+    fn parts_have_every_parameter_but_those_of_bands_and_are_as_long_as_each_other() {
+        for (text, bands) in [
             (
                 "input 1x28x28, conv2d 10 5, relu, max_pool2d 2, conv2d 20 5, relu, max_pool2d 2, flatten, linear 50, linear 10",
-                true,
+                5280..21840,
             ),
             (
-                "input 1x9x9, flatten, linear 20, linear 4, relu, linear 30, linear 3",
-                false,
+                "input 1x9x9, flatten, linear 20, relu, linear 90, linear 4, relu, linear 30",
+                1640..3894,
             ),
-            ("input 1x2x2, flatten, linear 2", false),
-            ("input 1x2x2, relu, flatten", false),
+            ("input 1x9x9, flatten, linear 50, linear 4", 0..4304),
+            ("input 1x2x2, flatten, linear 2", 0..0),
+            ("input 1x2x2, relu, flatten", 0..0),
         ] {
             let network = Network::new(&text.parse().unwrap(), None).unwrap();
             let stages = plan(&network, 8, Convolutions::Fastest);
-            let stretches = stretches(&network, &stages);
             for count in 1..9 {
                 let parts = cut(&network, &stages, count);
                 assert_eq!(parts.len(), count);
-                assert_eq!(parts[0].start, 0);
-                assert_eq!(parts[count - 1].end, network.parameter_count());
-                assert!(parts.windows(2).all(|two| two[0].end == two[1].start));
-                let times = parts.iter().map(|part| -> u64 {
-                    let within = |place: &Range<usize>| {
-                        place
-                            .end
-                            .min(part.end)
-                            .saturating_sub(place.start.max(part.start))
-                            as u64
-                    };
-                    stretches
-                        .iter()
-                        .map(|(place, each)| within(place) * each)
-                        .sum()
-                });
-                let (least, most) = (times.clone().min().unwrap(), times.max().unwrap());
-                // A line of those that take longest.
+                let mut next = 0;
+                for range in parts.iter().flatten() {
+                    next = if next == bands.start { bands.end } else { next };
+                    assert_eq!(range.start, next, "{text} in {count}");
+                    next = range.end;
+                }
+                next = if next == bands.start { bands.end } else { next };
+                assert_eq!(next, network.parameter_count(), "{text} in {count}");
+                let length = |part: &Vec<Range<usize>>| part.iter().map(Range::len).sum::<usize>();
+                let even = (network.parameter_count() - bands.len()).div_ceil(count);
                 assert!(
-                    !enough || most - least <= 2 * LINE as u64 * 360,
-                    "{count} parts"
+                    parts.iter().all(|part| length(part) <= even + LINE),
+                    "{text}"
                 );
             }
         }

@@ -3,24 +3,25 @@
 //! 1. Every thread takes slices of the batch, and adds up a gradient for each, with a copy of the
 //!    parameters that is its own.
 //! 2. They meet. Every thread has a part of the parameters: it adds the slices' gradients up for that
-//!    part, in their order, and updates it (`part.rs`). Whoever has which part, the sums are the same. Of
-//!    two layers that are merged, it adds up the gradient by the one that they are, and makes of it what
-//!    its part needs (`merged.rs`).
-//! 3. They meet, the first thread having reported, and each copies all parts.
+//!    part, in their order, and updates it (`part.rs`). Whoever has which part, the sums are the same. Those
+//!    of two layers that are merged are in bands, of which every thread has some (`bands.rs`).
+//! 3. They meet, the first thread having reported, and each copies all parts, and adds up the bands' shares.
 //!
 //! Where the gradient's norm is clipped, they also meet twice between the sum and the update, for the
 //! norm is that of all parts: when all have their sums, and when all have read them.
 
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Mutex, RwLock};
 
-use super::locked;
+use super::bands::{self, Band};
 use super::part::{self, Part, Step};
-use super::plan::Stage;
+use super::plan::{Kind, Stage};
 use super::workspace::Workspace;
+use super::{locked, read, write};
 use crate::data::Batch;
 use crate::engines::{Metrics, slices};
+use crate::hardware::cache;
 use crate::hardware::lanes::{Lanes, Numbers};
 use crate::hardware::workers::{Abandoned, Panicked, Worker, Workers};
 use crate::layers::dropout::Draws;
@@ -50,6 +51,7 @@ pub(super) type Batches<'b> = Box<dyn Iterator<Item = Batch<'b>> + 'b>;
 /// What the threads compute with. No lock is ever waited for: they are taken between the threads'
 /// meetings, by one alone or by all to read.
 pub(super) struct Steps<'a, T: Lanes> {
+    pub(super) lanes: T,
     pub(super) network: &'a Network,
     pub(super) stages: &'a [Stage],
     pub(super) workers: &'a Workers,
@@ -57,21 +59,12 @@ pub(super) struct Steps<'a, T: Lanes> {
     pub(super) workspaces: &'a [Mutex<Workspace<T>>],
     /// The parameters, one a worker: (P) each.
     pub(super) copies: &'a [Mutex<Numbers<T>>],
+    pub(super) bands: &'a [RwLock<Band<T>>],
     /// As many as any of the batches has, or more.
     pub(super) slices: &'a [RwLock<Slice<T>>],
     pub(super) rule: &'a StepRule,
     /// Whether parameters are updated, or only gradients wanted.
     pub(super) update: bool,
-}
-
-/// A lock that is never waited for. What a panic left behind it is written before it is read.
-fn read<V>(lock: &RwLock<V>) -> RwLockReadGuard<'_, V> {
-    lock.read().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The same, to be changed.
-fn write<V>(lock: &RwLock<V>) -> RwLockWriteGuard<'_, V> {
-    lock.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<T: Lanes> Steps<'_, T> {
@@ -93,18 +86,11 @@ impl<T: Lanes> Steps<'_, T> {
     ) -> Result<(), Panicked> {
         let active = self.slices.len().clamp(1, self.workers.count());
         let done = AtomicU64::new(state.steps);
-        let (mut states, mut sums) = (state.whole(), sum);
-        let mut parts = Vec::with_capacity(active);
-        for place in part::cut(self.network, self.stages, active) {
-            let (state, other_states) = states.split_at(place.len());
-            let (gradients, other_sums) = sums.split_at_mut(place.len());
-            (states, sums) = (other_states, other_sums);
-            parts.push(RwLock::new(Part {
-                first: place.start,
-                state,
-                gradients,
-            }));
+        for band in self.bands {
+            write(band).load(self.lanes, state);
         }
+        let whole = (state.whole(), &mut *sum);
+        let parts = part::parts(self.network, self.stages, active, whole);
         let shared = Shared {
             parts: &parts,
             done: &done,
@@ -117,6 +103,9 @@ impl<T: Lanes> Steps<'_, T> {
             let _ = self.work(worker, batches(), &shared);
         });
         drop(parts);
+        for band in self.bands {
+            read(band).store(state, sum);
+        }
         state.steps = done.into_inner();
         ended
     }
@@ -130,8 +119,9 @@ impl<T: Lanes> Steps<'_, T> {
     ) -> Result<(), Abandoned> {
         let mut workspace = locked(&self.workspaces[worker.index]);
         let mut parameters = locked(&self.copies[worker.index]);
-        workspace.prepare_training(self.network, self.stages);
-        let mine = &shared.parts[worker.index];
+        workspace.prepare_training();
+        let (mine, active) = (&shared.parts[worker.index], shared.parts.len());
+        let bands = || self.bands.iter().skip(worker.index).step_by(active);
         for batch in batches {
             // Who updates has met the others since, so all read the same.
             let done = shared.done.load(Ordering::Relaxed);
@@ -139,25 +129,26 @@ impl<T: Lanes> Steps<'_, T> {
             let next = |count| shared.take(worker.index, count);
             self.slice_gradients(&mut workspace, &parameters, &batch, done, next);
             read(mine).will_change();
+            for band in bands() {
+                read(band).will_change();
+            }
+            self.shares_were_read(worker.index, active);
             worker.wait()?;
             let step = Step {
                 rule: self.rule,
                 done,
             };
             match self.rule.clip_norm.filter(|_| self.update) {
-                None => self.add_up(
-                    &mut workspace,
-                    &parameters,
-                    &batch,
-                    mine,
-                    self.update.then_some(step),
-                ),
+                None => self.add_up(&batch, mine, bands(), self.update.then_some(step)),
                 Some(norm) => {
-                    self.add_up(&mut workspace, &parameters, &batch, mine, None);
+                    self.add_up(&batch, mine, bands(), None);
                     worker.wait()?;
-                    let factor = shared.clip_factor(norm);
+                    let factor = self.clip_factor(shared.parts, norm);
                     worker.wait()?;
-                    part::update(workspace.lanes, &mut write(mine), factor, step);
+                    part::update(self.lanes, &mut write(mine), factor, step);
+                    for band in bands() {
+                        bands::update(self.lanes, &mut write(band), factor, step);
+                    }
                 }
             }
             if worker.index == 0 {
@@ -192,8 +183,13 @@ impl<T: Lanes> Steps<'_, T> {
         let count = slices::count(batch.len(), T::WIDTH);
         let mut prepared = false;
         while let Some(index) = next(count) {
+            let examples = index * length..batch.len().min((index + 1) * length);
+            // Images lie anywhere in their set: they come while the weights are prepared.
+            for example in examples.clone().take(T::WIDTH) {
+                cache::will_read(batch.image(example));
+            }
             if !prepared {
-                workspace.prepare_weights(network, stages, parameters);
+                workspace.prepare_weights(network, stages, parameters, Some(self.bands));
                 prepared = true;
             }
             let mut slice = write(&self.slices[index]);
@@ -201,7 +197,6 @@ impl<T: Lanes> Steps<'_, T> {
                 slice.d_parameters[stage.added(network)].fill(0.0);
             }
             slice.metrics = Metrics::default();
-            let examples = index * length..batch.len().min((index + 1) * length);
             for start in examples.clone().step_by(T::WIDTH) {
                 let group = start..examples.end.min(start + T::WIDTH);
                 let draws = Draws {
@@ -219,13 +214,13 @@ impl<T: Lanes> Steps<'_, T> {
         }
     }
 
-    /// Adds the gradients of the batch's slices up for a part, and does the step, if there is one.
-    fn add_up(
-        &self,
-        workspace: &mut Workspace<T>,
-        parameters: &[f32],
+    /// Adds the gradients of the batch's slices up for a part and some bands, and does the step, if there
+    /// is one.
+    fn add_up<'s>(
+        &'s self,
         batch: &Batch,
         part: &RwLock<Part>,
+        bands: impl Iterator<Item = &'s RwLock<Band<T>>>,
         step: Option<Step>,
     ) {
         let count = slices::count(batch.len(), T::WIDTH);
@@ -236,9 +231,46 @@ impl<T: Lanes> Steps<'_, T> {
             Some(slice) => &slice.d_parameters[..],
             None => &[],
         });
-        let (t, merged) = (workspace.lanes, &mut workspace.merged[..]);
-        let (mut part, slices) = (write(part), &gradients[..count]);
-        part::add_up(t, &mut part, slices, parameters, merged, step);
+        let (t, slices) = (self.lanes, &gradients[..count]);
+        part::add_up(t, &mut write(part), slices, step);
+        for band in bands {
+            let mut band = write(band);
+            bands::add_up(t, &mut band, slices);
+            if let Some(step) = step {
+                bands::update(t, &mut band, 1.0, step);
+            }
+        }
+    }
+
+    /// What the gradient is multiplied by, so that it is no longer than `norm`: its squares are added up in
+    /// the order of the flat vector.
+    fn clip_factor(&self, parts: &[RwLock<Part>], norm: f64) -> f64 {
+        let mut squares = 0.0;
+        for stage in self.stages {
+            let place = stage.parameters(self.network);
+            if matches!(stage.kind, Kind::LinearLinear(_)) {
+                squares = bands::add_squares(self.bands, &place, squares);
+                continue;
+            }
+            for part in parts {
+                for piece in &read(part).pieces {
+                    if place.contains(&piece.first) {
+                        squares = clipping::add_squares(squares, piece.gradients);
+                    }
+                }
+            }
+        }
+        clipping::factor(squares, norm)
+    }
+
+    /// Gives the shares of the others' bands back. Of more than two workers, others may still want to read
+    /// them.
+    fn shares_were_read(&self, index: usize, active: usize) {
+        for (n, band) in self.bands.iter().enumerate() {
+            if active == 2 && n % active != index {
+                read(band).was_read();
+            }
+        }
     }
 
     /// Loss and hits of a batch.
@@ -269,12 +301,13 @@ impl<F> Shared<'_, '_, F> {
     /// - `parameters`: (P), written
     fn copy_parameters(&self, index: usize, parameters: &mut [f32]) {
         for (owner, part) in self.parts.iter().enumerate() {
-            let part = read(part);
-            let length = part.state.parameters.len();
-            parameters[part.first..][..length].copy_from_slice(part.state.parameters);
-            // Of more than two workers, the others may still want to read it.
-            if owner != index && self.parts.len() == 2 {
-                part.was_read();
+            for piece in &read(part).pieces {
+                let length = piece.state.parameters.len();
+                parameters[piece.first..][..length].copy_from_slice(piece.state.parameters);
+                // Of more than two workers, the others may still want to read it.
+                if owner != index && self.parts.len() == 2 {
+                    piece.was_read();
+                }
             }
         }
     }
@@ -288,13 +321,5 @@ impl<F> Shared<'_, '_, F> {
             let bit = 1 << slice;
             self.taken.fetch_or(bit, Ordering::Relaxed) & bit == 0
         })
-    }
-
-    /// What the gradient is multiplied by, so that it is no longer than `norm`.
-    fn clip_factor(&self, norm: f64) -> f64 {
-        let squares = self.parts.iter().fold(0.0, |squares, part| {
-            clipping::add_squares(squares, read(part).gradients)
-        });
-        clipping::factor(squares, norm)
     }
 }

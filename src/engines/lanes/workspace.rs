@@ -1,8 +1,9 @@
 //! What one thread needs to take a group of images through the network, and the order of calls.
 
 use std::ops::Range;
+use std::sync::RwLock;
 
-use super::merged::Merged;
+use super::bands::{self, Band};
 use super::plan::{Kind, Stage, Way};
 use super::reading::{self, Scale};
 use crate::data::{Batch, Normalisation};
@@ -29,8 +30,6 @@ pub(super) struct Workspace<T: Lanes> {
     d_activations: Vec<Vec<T::Vector>>,
     /// What every stage keeps for its backward pass.
     kept: Vec<Kept<T>>,
-    /// The gradients of layers that are merged, once there is training.
-    pub(super) merged: Vec<Merged<T>>,
     /// For a while, whatever a stage needs.
     scratch: Vec<T::Vector>,
     /// How many those are once there is training.
@@ -57,8 +56,6 @@ pub(super) struct Sizes {
     scratch: usize,
     /// The same where there are backward passes, too.
     training_scratch: usize,
-    /// Numbers of the gradients of layers that are merged.
-    merged: usize,
 }
 
 /// How large a [`Kept`] is.
@@ -92,7 +89,7 @@ impl Sizes {
                 transformed,
             }
         });
-        let (mut scratch, mut training_scratch, mut merged) = (0, 0, 0);
+        let (mut scratch, mut training_scratch) = (0, 0);
         for stage in stages {
             let layer = &layers[stage.layer];
             let [forward, both] = match (&stage.kind, &layer.operation) {
@@ -102,7 +99,6 @@ impl Sizes {
                     [way.forward_scratch_len(), both]
                 }
                 (Kind::LinearLinear(pair), _) => {
-                    merged += pair.merged_len();
                     [0, linear::lanes::scratch_len(&pair.merged(), width)]
                 }
                 (Kind::Alone, Operation::Linear(l)) => [0, linear::lanes::scratch_len(l, width)],
@@ -112,7 +108,6 @@ impl Sizes {
             training_scratch = training_scratch.max(both);
         }
         Self {
-            merged,
             activations: std::iter::once(network.input().iter().product())
                 .chain(stages.iter().map(behind))
                 .collect(),
@@ -129,13 +124,12 @@ impl Sizes {
         let kept: u64 = sum(&mut self.kept.iter().map(|kept| kept.vectors));
         let winners: u64 = sum(&mut self.kept.iter().map(|kept| kept.winners));
         let transformed: u64 = sum(&mut self.kept.iter().map(|kept| kept.transformed));
-        let (times, scratch, merged) = match training {
-            true => (2, self.training_scratch, self.merged),
-            false => (1, self.scratch, 0),
+        let (times, scratch) = match training {
+            true => (2, self.training_scratch),
+            false => (1, self.scratch),
         };
         let vectors = times * activations + kept + scratch as u64;
-        4 * (width as u64 * vectors + transformed + merged as u64)
-            + size_of::<Winner>() as u64 * winners
+        4 * (width as u64 * vectors + transformed) + size_of::<Winner>() as u64 * winners
     }
 }
 
@@ -165,7 +159,6 @@ impl<T: Lanes> Workspace<T> {
             scales: reading::scales(normalisation),
             kept: kept.collect(),
             d_activations: Vec::new(),
-            merged: Vec::new(),
             scratch: lanes.zeros(sizes.scratch),
             training_scratch: sizes.training_scratch,
             activations: (sizes.activations.iter())
@@ -175,9 +168,8 @@ impl<T: Lanes> Workspace<T> {
     }
 
     /// Makes the buffers of the backward pass, if they are not there yet.
-    pub(super) fn prepare_training(&mut self, network: &Network, stages: &[Stage]) {
+    pub(super) fn prepare_training(&mut self) {
         if self.d_activations.is_empty() {
-            self.merged = Merged::of(self.lanes, network, stages);
             let like = |x: &Vec<_>| self.lanes.zeros(x.len());
             self.d_activations = self.activations.iter().map(like).collect();
             self.scratch = self.lanes.zeros(self.training_scratch);
@@ -185,11 +177,15 @@ impl<T: Lanes> Workspace<T> {
     }
 
     /// Transforms and merges the weights that are used so. They change with every step.
+    ///
+    /// - `parameters`: (P)
+    /// - `bands`: in training, which have shares of what is merged
     pub(super) fn prepare_weights(
         &mut self,
         network: &Network,
         stages: &[Stage],
         parameters: &[f32],
+        bands: Option<&[RwLock<Band<T>>]>,
     ) {
         for (stage, kept) in stages.iter().zip(&mut self.kept) {
             let (t, transformed) = (self.lanes, &mut kept.transformed);
@@ -199,8 +195,13 @@ impl<T: Lanes> Workspace<T> {
                     conv2d::winograd::transform_weight(t, w, weight, transformed);
                 }
                 Kind::LinearLinear(pair) => {
-                    let parameters = &parameters[stage.parameters(network)];
-                    linear_linear::lanes::merge(t, pair, parameters, transformed);
+                    let place = stage.parameters(network);
+                    match bands {
+                        Some(bands) => bands::add_shares(t, bands, place, transformed),
+                        None => {
+                            linear_linear::lanes::merge(t, pair, &parameters[place], transformed);
+                        }
+                    }
                 }
                 _ => {}
             }
@@ -391,12 +392,23 @@ impl<T: Lanes> Workspace<T> {
         }
     }
 
-    /// Where layers are merged, makes the gradients by each of those that [`Self::backward`] added up.
+    /// Where layers are merged, makes the gradients by each of that which [`Self::backward`] added up.
     ///
     /// - `parameters`, `d_parameters`: (P)
-    pub(super) fn split_merged(&mut self, parameters: &[f32], d_parameters: &mut [f32]) {
-        for merged in &mut self.merged {
-            merged.split(self.lanes, parameters, d_parameters);
+    pub(super) fn split_merged(
+        &self,
+        network: &Network,
+        stages: &[Stage],
+        parameters: &[f32],
+        d_parameters: &mut [f32],
+    ) {
+        for stage in stages {
+            if let Kind::LinearLinear(pair) = &stage.kind {
+                let d_merged = d_parameters[stage.added(network)].to_vec();
+                let place = stage.parameters(network);
+                let (parameters, to) = (&parameters[place.clone()], &mut d_parameters[place]);
+                linear_linear::lanes::gradients(self.lanes, pair, parameters, &d_merged, to);
+            }
         }
     }
 

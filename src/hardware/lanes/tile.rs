@@ -70,6 +70,12 @@ impl<'a, V: Copy> Matrix<'a, V> {
         }
     }
 
+    /// How many elements a row has.
+    #[inline(always)]
+    pub(crate) fn columns(self) -> usize {
+        self.columns
+    }
+
     /// One element.
     #[inline(always)]
     pub(crate) fn at(self, row: usize, column: usize) -> &'a V {

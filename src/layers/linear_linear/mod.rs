@@ -37,8 +37,8 @@ use super::linear::Linear;
 /// Images of a batch for which the two ways are weighed against each other.
 const BATCH: u64 = 32;
 
-/// What is computed for it must be at most so much of what two layers are, for every thread makes a `W` of
-/// its own.
+/// What is computed for it must be at most so much of what two layers are, for the numbers of `W` must go
+/// from core to core.
 const WORTH_IT: [u64; 2] = [3, 4];
 
 /// The sizes of both layers.
@@ -82,9 +82,18 @@ impl LinearLinear {
         merged.weight_len() + merged.out_features
     }
 
-    /// How many multiply-adds each of the gradients by `W1 b1` takes, and by `W2 b2`, at most.
-    pub fn each_gradient(&self) -> [usize; 2] {
-        [self.second.out_features, self.first.in_features]
+    /// How many numbers the parameters of both are.
+    pub fn parameters_len(&self) -> usize {
+        let len = |linear: &Linear| linear.weight_len() + linear.out_features;
+        len(&self.first) + len(&self.second)
+    }
+
+    /// The same from I to O, with `count` features between them.
+    pub fn of_features(&self, count: usize) -> Self {
+        let mut pair = *self;
+        pair.first.out_features = count;
+        pair.second.in_features = count;
+        pair
     }
 
     /// Floating-point operations of `W2 W1`; each of the products `d_W1` and `d_W2` takes as many.
