@@ -6,12 +6,6 @@
 /// Bytes of a line.
 const LINE: usize = 64;
 
-/// Asks for bytes that are going to be read, which lie somewhere in a large memory.
-#[inline(always)]
-pub fn will_read(bytes: &[u8]) {
-    lines(bytes).for_each(ask_for_line);
-}
-
 /// Takes numbers that are going to be written away from the other cores, which have read them.
 /// A store does so too, but stores are done in their order, one line after the other.
 #[inline(always)]
@@ -32,8 +26,8 @@ pub fn give_back(numbers: &[f32]) {
 
 /// A number in each of their lines.
 #[inline(always)]
-fn lines<V>(numbers: &[V]) -> impl Iterator<Item = *const V> {
-    (numbers.chunks(LINE / size_of::<V>())).map(|line| line.as_ptr())
+fn lines(numbers: &[f32]) -> impl Iterator<Item = *const f32> {
+    (numbers.chunks(LINE / size_of::<f32>())).map(|line| line.as_ptr())
 }
 
 /// Whether this is a processor of AMD's with the instruction.
@@ -87,17 +81,6 @@ fn take_line(at: *const f32) {
 #[inline(always)]
 fn take_line(_at: *const f32) {}
 
-#[cfg(all(target_arch = "x86_64", not(miri)))]
-#[inline(always)]
-fn ask_for_line(at: *const u8) {
-    // SAFETY: in 64-bit mode every processor has the instruction, and no address can make it fail.
-    unsafe { std::arch::asm!("prefetcht0 [{}]", in(reg) at, options(nostack, preserves_flags)) }
-}
-
-#[cfg(not(all(target_arch = "x86_64", not(miri))))]
-#[inline(always)]
-fn ask_for_line(_at: *const u8) {}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,8 +94,6 @@ mod tests {
         give_back(&numbers);
         give_back(&numbers[5..7]);
         give_back(&[]);
-        will_read(b"bytes");
-        will_read(&[]);
         assert!((0..1003).map(|n| n as f32).eq(numbers));
     }
 }

@@ -21,7 +21,6 @@ use super::workspace::Workspace;
 use super::{locked, read, write};
 use crate::data::Batch;
 use crate::engines::{Metrics, slices};
-use crate::hardware::cache;
 use crate::hardware::lanes::{Lanes, Numbers};
 use crate::hardware::workers::{Abandoned, Panicked, Worker, Workers};
 use crate::layers::dropout::Draws;
@@ -183,11 +182,6 @@ impl<T: Lanes> Steps<'_, T> {
         let count = slices::count(batch.len(), T::WIDTH);
         let mut prepared = false;
         while let Some(index) = next(count) {
-            let examples = index * length..batch.len().min((index + 1) * length);
-            // Images lie anywhere in their set: they come while the weights are prepared.
-            for example in examples.clone().take(T::WIDTH) {
-                cache::will_read(batch.image(example));
-            }
             if !prepared {
                 workspace.prepare_weights(network, stages, parameters, Some(self.bands));
                 prepared = true;
@@ -197,6 +191,7 @@ impl<T: Lanes> Steps<'_, T> {
                 slice.d_parameters[stage.added(network)].fill(0.0);
             }
             slice.metrics = Metrics::default();
+            let examples = index * length..batch.len().min((index + 1) * length);
             for start in examples.clone().step_by(T::WIDTH) {
                 let group = start..examples.end.min(start + T::WIDTH);
                 let draws = Draws {
