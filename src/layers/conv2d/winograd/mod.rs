@@ -181,7 +181,7 @@ impl Winograd {
         (self.tiles[0] * self.tiles[1] * self.conv.out_channels) as u64
     }
 
-    /// How many numbers the transformed weight has: (64, C, O), each of the 64 some [filters] from the next,
+    /// How many numbers the transformed weight has: (64, C, O), each of the 64 filled up to whole vectors,
     /// or along the rows (O, r, 8).
     pub fn weight_len(&self) -> usize {
         if self.along_rows() {
