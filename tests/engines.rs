@@ -152,6 +152,9 @@ const SMALL: &str = "input 2x9x8, conv2d 4 3x2 padding=1, relu, max_pool2d 2 str
 /// Linear layers that are one: two pairs of them, and one alone.
 const PAIRS: &str = "input 1x9x11, conv2d 3 3, relu, flatten, linear 41, linear 7, relu, linear 23, linear 5, linear 4";
 
+/// Pairs that follow each other, the second with a single feature between its layers.
+const NARROW: &str = "input 1x3x3, flatten, linear 41, linear 2, linear 1, linear 1, linear 4";
+
 /// One with more channels than a GPU's block has room for at once.
 const WIDE: &str = "input 13x31x30, conv2d 14 3 padding=1, relu, max_pool2d 3 stride=2 padding=1, \
                     conv2d 3 5, relu, max_pool2d 2, flatten, linear 4";
@@ -273,7 +276,7 @@ fn whole_networks_agree_with_the_reference() {
     for text in presets
         .iter()
         .map(String::as_str)
-        .chain([SMALL, PAIRS, WIDE])
+        .chain([SMALL, PAIRS, NARROW, WIDE])
     {
         let network = network(text);
         let case = Case::draw(&network, 6, 3).unwrap();
@@ -293,7 +296,7 @@ fn whole_networks_agree_with_the_reference() {
 
 #[test]
 fn the_gradient_of_a_batch_agrees_with_the_reference() {
-    for text in [SMALL, PAIRS] {
+    for text in [SMALL, PAIRS, NARROW] {
         agree_over_a_batch(&network(text));
     }
 }
@@ -376,10 +379,16 @@ fn an_epoch_agrees_with_the_reference() {
 /// 137 examples are 18 slices of 8 where 257 are 17 of 16, and so are 273 and 513 with twice the lanes.
 #[test]
 fn the_last_batch_of_an_epoch_may_have_more_slices_than_the_others() {
-    let network = network("input 1x2x2, flatten, linear 2");
-    for (size, last) in [(134, 101), (257, 137), (513, 273)] {
+    let small = "input 1x2x2, flatten, linear 2";
+    for (text, size, last) in [
+        (small, 134, 101),
+        (small, 257, 137),
+        (small, 513, 273),
+        (PAIRS, 134, 101),
+    ] {
+        let network = network(text);
         let count = size + last;
-        let data = examples(&network, count, 2, 6);
+        let data = examples(&network, count, network.output().elements(), 6);
         let order: Vec<u32> = (0..count as u32).rev().collect();
         for (mut whole, mut by_batch) in engines(&network).into_iter().zip(engines(&network)) {
             let state = TrainingState::initial(&network, 2);
@@ -608,7 +617,7 @@ fn the_same_seed_gives_the_same_bits_on_any_number_of_threads() {
     );
 }
 
-/// Whose parameters are cut anywhere, in the middle of a row.
+/// Whose parameters are in bands.
 #[test]
 fn the_same_seed_gives_layers_that_are_one_the_same_bits() {
     the_same_bits_on_any_number_of_threads(PAIRS);
@@ -761,10 +770,15 @@ fn nothing_is_dropped_where_nothing_is_learned() {
 
 #[test]
 fn training_goes_on_from_a_state_as_if_never_stopped() {
-    let network = network(SMALL);
-    let data = examples(&network, 32, 4, 9);
     let order: Vec<u32> = (0..32).collect();
-    for rule in [rule(8), adam_rule(8)] {
+    for (text, rule) in [
+        (SMALL, rule(8)),
+        (SMALL, adam_rule(8)),
+        (PAIRS, rule(8)),
+        (PAIRS, adam_rule(8)),
+    ] {
+        let network = network(text);
+        let data = examples(&network, 32, 4, 9);
         for (mut whole, mut resumed) in engines(&network).into_iter().zip(engines(&network)) {
             let epoch = |engine: &mut dyn Engine, order| {
                 engine
@@ -784,13 +798,26 @@ fn training_goes_on_from_a_state_as_if_never_stopped() {
 
 #[test]
 fn the_one_who_watches_can_stop_an_epoch() {
-    let network = network(SMALL);
-    let data = examples(&network, 80, 4, 10);
+    for text in [SMALL, PAIRS, NARROW] {
+        an_epoch_is_stopped(&network(text));
+    }
+}
+
+fn an_epoch_is_stopped(network: &Network) {
+    let data = examples(network, 80, 4, 10);
     let order: Vec<u32> = (0..80).collect();
-    for mut engine in engines(&network) {
+    for (mut engine, mut one) in engines(network).into_iter().zip(engines(network)) {
+        let initial = TrainingState::initial(network, 7);
+        engine.load(&initial).unwrap();
+        one.load(&initial).unwrap();
         let result = engine.train_epoch(&data, &order, &rule(20), &mut |_| ControlFlow::Break(()));
         assert_eq!(result, Err(EngineError::Stopped));
-        let steps = engine.state().unwrap().steps;
+        let state = engine.state().unwrap();
+        let steps = state.steps;
+        for batch in batches(&data, &order, 20).take(steps as usize) {
+            one.train_batch(&batch, &rule(20)).unwrap();
+        }
+        assert_eq!(state, one.state().unwrap(), "{}", engine.name());
         // A GPU does not wait for the one who watches.
         let expected = if engine.name() == "cuda" {
             1..=4

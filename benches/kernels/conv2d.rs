@@ -4,7 +4,7 @@
 //! A new way is a function that prepares it, and its line in [`FORWARD`], [`INPUT_GRADIENT`] or
 //! [`WEIGHT_GRADIENT`].
 
-use longhand::hardware::lanes::{Lanes, MAX_WIDTH};
+use longhand::hardware::lanes::{Lanes, MAX_WIDTH, Numbers};
 use longhand::hardware::{self, Target};
 use longhand::layers::Window;
 use longhand::layers::conv2d::lanes::{Plain, PlainGradients};
@@ -213,7 +213,7 @@ impl OnLanes for BehindPooling<'_> {
         let d_y = random_sets(3, windows);
         let [x, d_y_groups] = [&problem.x, &d_y]
             .map(|images| -> Vec<_> { (0..SETS).map(|turn| group(t, images, turn)).collect() });
-        let mut u = vec![0.0; winograd.weight_len()];
+        let mut u = Numbers::zeros(t, winograd.weight_len());
         winograd::transform_weight(t, &winograd, weight, &mut u);
         let mut scratch = t.zeros(winograd.scratch_len(T::WIDTH));
         let mut kept = vec![t.zeros(winograd.input_len()); SETS];
@@ -604,7 +604,7 @@ impl<'a> OnLanes for LanesPass<'a> {
         };
         let turns = |images: &[Vec<f32>]| (0..SETS).map(|turn| group(t, images, turn)).collect();
         let x: Vec<_> = turns(&problem.x);
-        let mut u = vec![0.0; u_len];
+        let mut u = Numbers::zeros(t, u_len);
         if let Some(winograd) = &winograd {
             winograd::transform_weight(t, winograd, &problem.weight, &mut u);
         }
@@ -646,7 +646,7 @@ struct Group<'a, T: Lanes> {
     /// Of every turn.
     kept: Vec<Vec<T::Vector>>,
     scratch: Vec<T::Vector>,
-    u: Vec<f32>,
+    u: Numbers<T>,
 }
 
 impl<T: Lanes> Group<'_, T> {

@@ -1,7 +1,7 @@
 //! Two linear layers with nothing between them, one after the other and as the one that they are: what a
 //! batch of 32 images has of them in a step.
 
-use longhand::hardware::lanes::Lanes;
+use longhand::hardware::lanes::{Lanes, Numbers};
 use longhand::layers::linear::{self, Linear};
 use longhand::layers::linear_linear::{self, LinearLinear};
 
@@ -72,8 +72,8 @@ fn compare<T: Lanes>(t: T, bench: &mut Bench) {
     let expected_d_x = exact(first_image(t, &d_x));
     let expected = exact(d_parameters.concat());
 
-    let mut as_one = vec![0.0; pair.merged_len()];
-    let mut d_merged = vec![0.0; pair.merged_len()];
+    let mut as_one = Numbers::zeros(t, pair.merged_len());
+    let mut d_merged = Numbers::zeros(t, pair.merged_len());
     let mut found = vec![0.0; parameters.len()];
     let mut scratch = t.zeros(scratch_len);
     let mut together =

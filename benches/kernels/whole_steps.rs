@@ -148,9 +148,8 @@ fn train_step(bench: &mut Bench, kind: EngineKind, network: &Network, data: &Dat
             flops: size as u64 * network.training_flops(),
             executed_flops: saved(kind, network).map(|saved| {
                 let image = network.training_flops() - saved.forward - saved.backward;
-                // Every thread makes the product, and together they make two gradients of it.
-                let merging = (engine.threads().min(size) as u64 + 2) * saved.merging;
-                size as u64 * image + merging
+                // The product, and two gradients that are made of its own.
+                size as u64 * image + 3 * saved.merging
             }),
             // Pixels; and parameters and velocity, read and written.
             bytes: (size * data.train.images().pixels() + 16 * network.parameter_count()) as u64,

@@ -21,9 +21,18 @@ use crate::layers::linear_linear::{self, LinearLinear};
 use crate::network::Network;
 use crate::optimisers::{StatePart, TrainingState, clipping};
 
-/// How many a pair has, on any number of threads, so that the same shares are added up: every share more
-/// is read by all, and two are enough for the cores that a small batch keeps busy.
-const BANDS: usize = 2;
+/// A pair has a band for so many parameters.
+const PARAMETERS: usize = 8192;
+
+/// The most bands of a pair, for every share more is read by all.
+const MOST: usize = 16;
+
+/// How many bands a pair has: by its shape alone, so that the same shares are added up on any number of
+/// threads. Even a small one is the work of two.
+fn count(pair: &LinearLinear) -> usize {
+    let wanted = (pair.parameters_len() / PARAMETERS).clamp(2, MOST);
+    wanted.min(pair.first.out_features)
+}
 
 /// Some of the features between two layers.
 pub(super) struct Band<T: Lanes> {
@@ -55,9 +64,9 @@ pub(super) fn bands<T: Lanes>(t: T, network: &Network, stages: &[Stage]) -> Vec<
         let Kind::LinearLinear(whole) = stage.kind else {
             continue;
         };
-        let between = whole.first.out_features;
-        for n in 0..BANDS.min(between) {
-            let features = n * between / BANDS..(n + 1) * between / BANDS;
+        let (between, count) = (whole.first.out_features, count(&whole));
+        for n in 0..count {
+            let features = n * between / count..(n + 1) * between / count;
             let band = Band::new(t, whole, stage.parameters(network), features);
             bands.push(RwLock::new(band));
         }
@@ -65,12 +74,12 @@ pub(super) fn bands<T: Lanes>(t: T, network: &Network, stages: &[Stage]) -> Vec<
     bands
 }
 
-/// How many bytes the bands are.
+/// About how many bytes the bands are.
 pub(super) fn bytes(stages: &[Stage]) -> u64 {
     let numbers = stages.iter().map(|stage| match &stage.kind {
         // Parameters, two moments, an average and a gradient; a gradient by W, and a share.
         Kind::LinearLinear(pair) => {
-            5 * pair.parameters_len() as u64 + 2 * (BANDS * pair.merged_len()) as u64
+            5 * pair.parameters_len() as u64 + 2 * (count(pair) * pair.merged_len()) as u64
         }
         _ => 0,
     });
@@ -128,7 +137,7 @@ impl<T: Lanes> Band<T> {
         (0..).map_while(|k| self.stretch(k))
     }
 
-    /// What changes in a step: all parameters but a `b2` that is none.
+    /// How many of its parameters a step changes: the first band alone has `b2`.
     fn trained(&self) -> usize {
         match self.features.start {
             0 => self.parameters.len(),
@@ -249,13 +258,11 @@ pub(super) fn add_squares<T: Lanes>(
     place: &Range<usize>,
     mut squares: f64,
 ) -> f64 {
+    let mut of_pair = bands.iter().map(read).filter(|band| band.place == *place);
+    let of_pair: [_; MOST] = std::array::from_fn(|_| of_pair.next());
     for k in 0.. {
         let mut any = false;
-        for band in bands {
-            let band = read(band);
-            if band.place != *place {
-                continue;
-            }
+        for band in of_pair.iter().flatten() {
             if let Some((here, _)) = band.stretch(k) {
                 squares = clipping::add_squares(squares, &band.gradients[here]);
                 any = true;
@@ -281,15 +288,15 @@ mod tests {
         numbers.collect()
     }
 
-    /// A network whose pairs have odd sizes, one feature between them, and others around them.
+    /// A network whose pairs have odd sizes, or one feature between them, and follow each other.
     #[test]
     fn bands_do_together_what_the_two_layers_do() {
         let t = Portable;
-        let text = "input 1x9x9, flatten, linear 25, linear 3, relu, linear 40, relu, linear 41, linear 2, linear 1, linear 9";
+        let text = "input 1x9x9, flatten, linear 25, linear 3, relu, linear 40, relu, linear 41, linear 2, linear 1, linear 1";
         let network = Network::new(&text.parse().unwrap(), None).unwrap();
         let stages = plan(&network, 8, Convolutions::Fastest);
         let bands = bands(t, &network, &stages);
-        assert_eq!(bands.len(), 4);
+        assert_eq!(bands.len(), 5);
         let parameters = network.parameter_count();
         let state = TrainingState {
             parameters: numbers(parameters, 1),
@@ -335,9 +342,23 @@ mod tests {
             let mut expected = vec![f32::NAN; place.len()];
             linear_linear::lanes::gradients(t, pair, parameters, &d_merged, &mut expected);
             assert_eq!(sum[place.clone()], expected);
+        }
 
-            let squares = clipping::add_squares(1.0, &expected);
-            assert_eq!(add_squares(&bands, &place, 1.0), squares);
+        // None of these sums is exact, so that another order is another sum.
+        let slice: Vec<_> = (0..parameters).map(|n| (n as f32).sin()).collect();
+        for band in &bands {
+            add_up(t, &mut write(band), &[&slice]);
+            read(band).store(&mut found, &mut sum);
+        }
+        for stage in &stages {
+            let place = stage.parameters(&network);
+            if matches!(stage.kind, Kind::LinearLinear(_)) {
+                let squares = clipping::add_squares(0.1, &sum[place.clone()]);
+                assert_eq!(
+                    add_squares(&bands, &place, 0.1).to_bits(),
+                    squares.to_bits()
+                );
+            }
         }
     }
 }

@@ -188,7 +188,8 @@ pub struct Lanes<T: lanes::Lanes> {
     /// One a worker, and used by it alone, so that no lock ever waits.
     workspaces: Vec<Mutex<Workspace<T>>>,
     state: TrainingState,
-    /// The parameters, one a worker, once there is training: (P) each.
+    /// The parameters, one for each worker that has had work in training: (P) each, of which those of bands
+    /// are not there.
     copies: Vec<Mutex<Numbers<T>>>,
     /// What layers that are merged have, once there is training.
     bands: Vec<RwLock<Band<T>>>,
@@ -280,10 +281,11 @@ impl<T: lanes::Lanes> Lanes<T> {
             (self.slices).push(RwLock::new(Slice::new(self.lanes, parameters)));
         }
         let numbers = || Numbers::zeros(self.lanes, parameters);
-        if self.copies.is_empty() {
+        while self.copies.len() < slices.clamp(1, self.workers.count()) {
+            self.copies.push(Mutex::new(numbers()));
+        }
+        if self.sum.is_empty() {
             self.sum = numbers();
-            let copies = (0..self.workers.count()).map(|_| Mutex::new(numbers()));
-            self.copies = copies.collect();
             self.bands = bands::bands(self.lanes, &self.network, &self.stages);
         }
         let steps = Steps {

@@ -3,7 +3,7 @@
 use crate::data::Normalisation;
 use crate::hardware::lanes::{Lanes, MAX_WIDTH, kernel};
 
-/// Pixels in a lane before they are taken apart.
+/// Bytes that one lane holds, each a pixel.
 const WORD: usize = 4;
 
 /// What one channel's bytes become: `x scale + shift`.

@@ -4,7 +4,7 @@
 //!    parameters that is its own.
 //! 2. They meet. Every thread has a part of the parameters: it adds the slices' gradients up for that
 //!    part, in their order, and updates it (`part.rs`). Whoever has which part, the sums are the same. Those
-//!    of two layers that are merged are in bands, of which every thread has some (`bands.rs`).
+//!    of two layers that are merged are in bands, which the threads share out (`bands.rs`).
 //! 3. They meet, the first thread having reported, and each copies all parts, and adds up the bands' shares.
 //!
 //! Where the gradient's norm is clipped, they also meet twice between the sum and the update, for the
@@ -56,7 +56,7 @@ pub(super) struct Steps<'a, T: Lanes> {
     pub(super) workers: &'a Workers,
     /// One a worker.
     pub(super) workspaces: &'a [Mutex<Workspace<T>>],
-    /// The parameters, one a worker: (P) each.
+    /// The parameters, one a worker: (P) each, of which those of bands are not there.
     pub(super) copies: &'a [Mutex<Numbers<T>>],
     pub(super) bands: &'a [RwLock<Band<T>>],
     /// As many as any of the batches has, or more.
@@ -120,18 +120,18 @@ impl<T: Lanes> Steps<'_, T> {
         let mut parameters = locked(&self.copies[worker.index]);
         workspace.prepare_training();
         let (mine, active) = (&shared.parts[worker.index], shared.parts.len());
-        let bands = || self.bands.iter().skip(worker.index).step_by(active);
+        let bands = || self.bands_of(worker.index, active);
         for batch in batches {
             // Who updates has met the others since, so all read the same.
             let done = shared.done.load(Ordering::Relaxed);
             shared.copy_parameters(worker.index, &mut parameters);
             let next = |count| shared.take(worker.index, count);
-            self.slice_gradients(&mut workspace, &parameters, &batch, done, next);
+            let prepared = || self.shares_were_read(worker.index, active);
+            self.slice_gradients(&mut workspace, &parameters, &batch, done, next, prepared);
             read(mine).will_change();
             for band in bands() {
                 read(band).will_change();
             }
-            self.shares_were_read(worker.index, active);
             worker.wait()?;
             let step = Step {
                 rule: self.rule,
@@ -168,7 +168,8 @@ impl<T: Lanes> Steps<'_, T> {
 
     /// The slices of a batch that `next` gives, before which `done` steps were done.
     ///
-    /// - `next`: of so many slices
+    /// - `next`: told how many slices there are, gives one, or none
+    /// - `prepared`: called when the weights are, if there is a slice at all
     fn slice_gradients(
         &self,
         workspace: &mut Workspace<T>,
@@ -176,15 +177,17 @@ impl<T: Lanes> Steps<'_, T> {
         batch: &Batch,
         done: u64,
         next: impl Fn(usize) -> Option<usize>,
+        prepared: impl Fn(),
     ) {
         let (network, stages) = (self.network, self.stages);
         let length = slices::length(batch.len(), T::WIDTH);
         let count = slices::count(batch.len(), T::WIDTH);
-        let mut prepared = false;
+        let mut first = true;
         while let Some(index) = next(count) {
-            if !prepared {
+            if first {
                 workspace.prepare_weights(network, stages, parameters, Some(self.bands));
-                prepared = true;
+                prepared();
+                first = false;
             }
             let mut slice = write(&self.slices[index]);
             for stage in stages {
@@ -258,11 +261,16 @@ impl<T: Lanes> Steps<'_, T> {
         clipping::factor(squares, norm)
     }
 
+    /// The bands of the worker at `index`, of `active` workers.
+    fn bands_of(&self, index: usize, active: usize) -> impl Iterator<Item = &RwLock<Band<T>>> {
+        self.bands.iter().skip(index).step_by(active)
+    }
+
     /// Gives the shares of the others' bands back. Of more than two workers, others may still want to read
     /// them.
     fn shares_were_read(&self, index: usize, active: usize) {
-        for (n, band) in self.bands.iter().enumerate() {
-            if active == 2 && n % active != index {
+        if active == 2 {
+            for band in self.bands_of(1 - index, active) {
                 read(band).was_read();
             }
         }
@@ -293,7 +301,7 @@ struct Shared<'a, 'p, F> {
 impl<F> Shared<'_, '_, F> {
     /// What the worker at `index` computes with.
     ///
-    /// - `parameters`: (P), written
+    /// - `parameters`: (P), written but for those of bands
     fn copy_parameters(&self, index: usize, parameters: &mut [f32]) {
         for (owner, part) in self.parts.iter().enumerate() {
             for piece in &read(part).pieces {
@@ -314,7 +322,9 @@ impl<F> Shared<'_, '_, F> {
         let first = index * count / self.parts.len();
         (first..count).chain(0..first).find(|slice| {
             let bit = 1 << slice;
-            self.taken.fetch_or(bit, Ordering::Relaxed) & bit == 0
+            let free = |taken: u32| taken & bit == 0;
+            free(self.taken.load(Ordering::Relaxed))
+                && free(self.taken.fetch_or(bit, Ordering::Relaxed))
         })
     }
 }

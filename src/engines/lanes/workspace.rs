@@ -42,7 +42,7 @@ struct Kept<T: Lanes> {
     vectors: Vec<T::Vector>,
     /// The winners of a fused pooling.
     winners: Vec<Winner>,
-    /// The transformed weight of a convolution: (64, C, O), or along the rows (O, r, 8). Weight and
+    /// The transformed weight of a convolution: (64, C, O), filled up, or along the rows (O, r, 8). Weight and
     /// bias of two layers that are merged: (O, I) and (O).
     transformed: Numbers<T>,
 }

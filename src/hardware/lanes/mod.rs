@@ -433,3 +433,51 @@ impl fmt::Display for Path {
         f.write_str(self.name())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn begin_where_vectors_do<T: Lanes>(t: T) {
+        for len in [0, 1, T::WIDTH - 1, T::WIDTH, 5 * T::WIDTH + 3] {
+            let mut numbers = Numbers::zeros(t, len);
+            assert_eq!(*numbers, vec![0.0; len]);
+            let place = numbers.as_ptr() as usize;
+            assert!(place.is_multiple_of(align_of::<T::Vector>()));
+            for (n, number) in numbers.iter_mut().enumerate() {
+                *number = n as f32;
+            }
+            assert!(numbers.iter().copied().eq((0..len).map(|n| n as f32)));
+        }
+    }
+
+    /// The bytes of a picture come through words, as they stand: lane by lane, four in each.
+    fn bytes_come_out_of_words<T: Lanes>(t: T) {
+        let bytes: Vec<u8> = (0..4 * T::WIDTH).map(|n| (n * 37 + 200) as u8).collect();
+        let words = t.words(&bytes);
+        for k in 0..4 {
+            let byte = [t.byte(words, k)];
+            let expected = bytes.iter().skip(k).step_by(4).map(|&byte| f32::from(byte));
+            assert!(t.numbers(&byte).iter().copied().eq(expected), "byte {k}");
+        }
+    }
+
+    fn all<T: Lanes>(t: T) {
+        begin_where_vectors_do(t);
+        bytes_come_out_of_words(t);
+    }
+
+    #[test]
+    fn numbers_and_words_are_what_was_written() {
+        all(Portable);
+        #[cfg(target_arch = "x86_64")]
+        {
+            if let Some(t) = Avx2::detect() {
+                all(t);
+            }
+            if let Some(t) = Avx512::detect() {
+                all(t);
+            }
+        }
+    }
+}

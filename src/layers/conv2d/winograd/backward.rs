@@ -2,7 +2,7 @@
 
 use super::transforms::{input_transposed, output_row, output_transposed};
 use super::weight::{add_d_weights, gradient_groups};
-use super::{POINTS, PRODUCTS, Winograd, eight, filters, one_channel, spacing, write_eight};
+use super::{POINTS, PRODUCTS, Winograd, eight, one_channel, spacing, u_apart, write_eight};
 use crate::hardware::lanes::tile::{Matrix, add_product, array};
 use crate::hardware::lanes::{Lanes, MAX_WIDTH, QUAD, kernel, tiles, with_rows};
 use crate::layers::conv2d::lanes::Gradients;
@@ -109,7 +109,7 @@ fn backward_kernel<T: Lanes, Y: Gradients<T>>(
                 let d_u = &mut d_u[f * groups * quads..][..groups * quads];
                 weight_gradients(t, winograd, block, d_m, v, turned, d_u);
                 if d_x.is_some() {
-                    let u = &u[f * filters(conv)..];
+                    let u = &u[f * u_apart(conv)..];
                     input_gradients(t, winograd, block, u, d_m, &mut d_v[f * v_apart..]);
                 }
             }

@@ -2,7 +2,7 @@
 //! as they are there, while they are in the cache.
 
 use super::transforms::{input, output};
-use super::{POINTS, PRODUCTS, Winograd, eight, filters, one_channel, spacing, write_eight};
+use super::{POINTS, PRODUCTS, Winograd, eight, one_channel, spacing, u_apart, write_eight};
 use crate::hardware::lanes::tile::{Matrix, add_product, array};
 use crate::hardware::lanes::{Lanes, kernel, tiles, with_rows};
 use crate::layers::conv2d::lanes::Outputs;
@@ -110,7 +110,7 @@ fn transform_input<T: Lanes>(
     }
 }
 
-/// - `u`: (64, C, O), `v`: (64, C, block)
+/// - `u`: (64, C, O), filled up, `v`: (64, C, block)
 #[inline(always)]
 fn channels<T: Lanes, const M: usize>(
     t: T,
@@ -134,7 +134,7 @@ fn channels<T: Lanes, const M: usize>(
                 let apart = spacing(R * columns);
                 for j in 0..POINTS {
                     let f = i * POINTS + j;
-                    let u = Matrix::new(&u[f * filters(&winograd.conv)..], [inputs, outputs]); // u: (C, O)
+                    let u = Matrix::new(&u[f * u_apart(&winograd.conv)..], [inputs, outputs]); // u: (C, O)
                     let v = Matrix::new(&v[f * v_apart..], [inputs, columns]); // v: (C, block)
                     let products = &mut products[j * apart..][..R * columns]; // (R, block)
                     for n in (0..filled).step_by(4) {

@@ -187,7 +187,7 @@ impl Winograd {
         if self.along_rows() {
             return one_channel::weight_len(&self.conv);
         }
-        PRODUCTS * filters(&self.conv)
+        PRODUCTS * u_apart(&self.conv)
     }
 
     /// How many vectors the transformed input has: (blocks, 64, C, block), each of the 64 an
@@ -256,7 +256,7 @@ pub(super) fn side(conv: &Conv2d) -> Option<usize> {
 
 /// How far apart the 64 products' weights stand, (C, O) each: whole vectors, so that none lies in two lines
 /// of the cache.
-fn filters(conv: &Conv2d) -> usize {
+fn u_apart(conv: &Conv2d) -> usize {
     (conv.in_channels * conv.out_channels).next_multiple_of(MAX_WIDTH)
 }
 

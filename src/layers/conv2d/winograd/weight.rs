@@ -1,7 +1,7 @@
 //! The weight's transform, and what leads its gradient back.
 
 use super::transforms::{weight, weight_transposed};
-use super::{POINTS, Winograd, filters, one_channel};
+use super::{POINTS, Winograd, one_channel, u_apart};
 use crate::hardware::lanes::{Lanes, MAX_WIDTH, QUAD, kernel};
 use crate::layers::conv2d::Conv2d;
 
@@ -31,10 +31,10 @@ fn transform_weight_kernel<T: Lanes>(t: T, winograd: &Winograd, weight: &[f32], 
 #[inline(always)]
 fn weights<T: Lanes, const R: usize>(t: T, conv: &Conv2d, weights: &[f32], u: &mut [f32]) {
     let (inputs, outputs) = (conv.in_channels, conv.out_channels);
-    let (count, apart) = (inputs * outputs, filters(conv));
+    let (filters, apart) = (inputs * outputs, u_apart(conv));
     let (mut c, mut o) = (0, 0);
-    for first in (0..count).step_by(T::WIDTH) {
-        let count = T::WIDTH.min(count - first);
+    for first in (0..filters).step_by(T::WIDTH) {
+        let count = T::WIDTH.min(filters - first);
         // Where each filter begins, counted, for divisions would take as long as the transform.
         let mut places = [0; MAX_WIDTH];
         for place in &mut places[..count] {
@@ -67,7 +67,7 @@ fn weights<T: Lanes, const R: usize>(t: T, conv: &Conv2d, weights: &[f32], u: &m
         }
         for (i, &half) in half.iter().enumerate() {
             for (j, vector) in weight(t, half).into_iter().enumerate() {
-                let first = (i * POINTS + j) * apart + first;
+                let u = &mut u[(i * POINTS + j) * apart..][..apart];
                 t.store(vector, &mut u[first..first + T::WIDTH]);
             }
         }
