@@ -147,10 +147,7 @@ impl<T: Lanes> Band<T> {
 
     /// Takes its parameters over, and what stands beside them.
     pub(super) fn load(&mut self, t: T, state: &TrainingState) {
-        for k in 0.. {
-            let Some((here, there)) = self.stretch(k) else {
-                break;
-            };
+        for (here, there) in self.stretches().collect::<Vec<_>>() {
             let there = there..there + here.len();
             self.parameters[here.clone()].copy_from_slice(&state.parameters[there.clone()]);
             self.first_moment[here.clone()].copy_from_slice(&state.first_moment[there.clone()]);

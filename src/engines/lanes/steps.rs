@@ -58,6 +58,7 @@ pub(super) struct Steps<'a, T: Lanes> {
     pub(super) workspaces: &'a [Mutex<Workspace<T>>],
     /// The parameters, one a worker: (P) each, of which those of bands are not there.
     pub(super) copies: &'a [Mutex<Numbers<T>>],
+    /// What layers that are merged have.
     pub(super) bands: &'a [RwLock<Band<T>>],
     /// As many as any of the batches has, or more.
     pub(super) slices: &'a [RwLock<Slice<T>>],

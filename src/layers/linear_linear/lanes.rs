@@ -227,41 +227,46 @@ mod tests {
 
     fn are_those_of_the_formulas<T: Lanes>(t: T) {
         // Rows shorter than a vector, of whole ones, and longer than four.
-        for [i, m, o] in [[3, 4, 2], [16, 9, 13], [75, 6, 4], [1, 1, 1], [2, 70, 3]] {
+        for [inputs, between, outputs] in
+            [[3, 4, 2], [16, 9, 13], [75, 6, 4], [1, 1, 1], [2, 70, 3]]
+        {
             let pair = LinearLinear {
-                first: Linear::new(i, m).unwrap(),
-                second: Linear::new(m, o).unwrap(),
+                first: Linear::new(inputs, between).unwrap(),
+                second: Linear::new(between, outputs).unwrap(),
             };
             let parameters = numbers(pair.parameters_len(), 1);
-            let (w1, rest) = parameters.split_at(m * i);
-            let (b1, rest) = rest.split_at(m);
-            let (w2, b2) = rest.split_at(o * m);
+            let (w1, rest) = parameters.split_at(between * inputs);
+            let (b1, rest) = rest.split_at(between);
+            let (w2, b2) = rest.split_at(outputs * between);
             let d_merged = numbers(pair.merged_len(), 5);
-            let (d_w, d_b) = d_merged.split_at(o * i);
+            let (d_w, d_b) = d_merged.split_at(outputs * inputs);
+            let w1 = |m: usize, i: usize| w1[m * inputs + i];
+            let w2 = |o: usize, m: usize| w2[o * between + m];
+            let d_w = |o: usize, i: usize| d_w[o * inputs + i];
             let sum = |count, term: &dyn Fn(usize) -> f32| (0..count).map(term).sum::<f32>();
 
             let mut expected = Vec::new();
-            for o in 0..o {
-                expected.extend((0..i).map(|i_| sum(m, &|k| w2[o * m + k] * w1[k * i + i_])));
+            for o in 0..outputs {
+                expected.extend((0..inputs).map(|i| sum(between, &|m| w2(o, m) * w1(m, i))));
             }
-            expected.extend((0..o).map(|o| b2[o] + sum(m, &|k| w2[o * m + k] * b1[k])));
+            expected.extend((0..outputs).map(|o| b2[o] + sum(between, &|m| w2(o, m) * b1[m])));
             let mut found = vec![f32::NAN; pair.merged_len()];
             merge(t, &pair, &parameters, &mut found);
-            assert_eq!(found, expected, "{i} {m} {o}");
+            assert_eq!(found, expected, "{pair:?}");
 
             let mut expected = Vec::new();
-            for k in 0..m {
-                expected.extend((0..i).map(|i_| sum(o, &|o| w2[o * m + k] * d_w[o * i + i_])));
+            for m in 0..between {
+                expected.extend((0..inputs).map(|i| sum(outputs, &|o| w2(o, m) * d_w(o, i))));
             }
-            expected.extend((0..m).map(|k| sum(o, &|o| w2[o * m + k] * d_b[o])));
-            for o in 0..o {
-                let d_w2 = |k: usize| sum(i, &|i_| d_w[o * i + i_] * w1[k * i + i_]);
-                expected.extend((0..m).map(|k| d_w2(k) + d_b[o] * b1[k]));
+            expected.extend((0..between).map(|m| sum(outputs, &|o| w2(o, m) * d_b[o])));
+            for (o, d_b) in d_b.iter().enumerate() {
+                let d_w2 = |m: usize| sum(inputs, &|i| d_w(o, i) * w1(m, i)) + d_b * b1[m];
+                expected.extend((0..between).map(d_w2));
             }
             expected.extend(d_b);
             let mut found = vec![f32::NAN; pair.parameters_len()];
             gradients(t, &pair, &parameters, &d_merged, &mut found);
-            assert_eq!(found, expected, "{i} {m} {o}");
+            assert_eq!(found, expected, "{pair:?}");
         }
     }
 

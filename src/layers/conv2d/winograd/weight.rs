@@ -35,7 +35,7 @@ fn weights<T: Lanes, const R: usize>(t: T, conv: &Conv2d, weights: &[f32], u: &m
     let (mut c, mut o) = (0, 0);
     for first in (0..filters).step_by(T::WIDTH) {
         let count = T::WIDTH.min(filters - first);
-        // Where each filter begins, counted, for divisions would take as long as the transform.
+        // Where each filter's taps begin.
         let mut places = [0; MAX_WIDTH];
         for place in &mut places[..count] {
             *place = (o * inputs + c) * R * R;
