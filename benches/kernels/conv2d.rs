@@ -13,6 +13,7 @@ use longhand::layers::conv2d::winograd::{self, Winograd};
 use longhand::layers::conv2d::{Conv2d, im2col, lanes, reference};
 use longhand::layers::conv2d_relu_max_pool2d::lanes::{Pooled, PooledGradients, Winner};
 use longhand::layers::max_pool2d::{self, MaxPool2d};
+use longhand::layers::relu;
 
 use crate::gemm::{Product, matrixmultiply, view, view_mut};
 use crate::groups::{self, OnLanes, first_image, group};
@@ -187,7 +188,7 @@ pub fn bench(bench: &mut Bench) {
     }
 }
 
-/// The gradient by the weight where ReLU and pooling follow, which leave one output of four.
+/// The gradients by weight and bias where ReLU and pooling follow, which leave one output of four at most.
 struct BehindPooling<'a> {
     bench: &'a mut Bench,
     problem: &'a Problem,
@@ -218,7 +219,6 @@ impl OnLanes for BehindPooling<'_> {
         let mut scratch = t.zeros(winograd.scratch_len(T::WIDTH));
         let mut kept = vec![t.zeros(winograd.input_len()); SETS];
         let mut winners_of = vec![vec![Winner::default(); windows]; SETS];
-        // As if all had come through ReLU: what it holds back is the work of another kernel.
         for ((x, kept), winners) in x.iter().zip(&mut kept).zip(&mut winners_of) {
             let mut y = Pooled {
                 size: pool.output,
@@ -228,15 +228,15 @@ impl OnLanes for BehindPooling<'_> {
             };
             winograd::forward(t, &winograd, x, &u, kept, &mut scratch, &mut y);
         }
-        let mut d_weight = vec![0.0; weight.len()];
+        let (mut d_weight, mut d_bias) = (vec![0.0; weight.len()], vec![0.0; bias.len()]);
         let mut run = |turn: usize, d_weight: &mut [f32]| {
             let d_y = PooledGradients {
                 size: pool.output,
                 winners: &winners_of[turn],
                 d_y: &d_y_groups[turn],
             };
-            let (kept, scratch) = (&kept[turn], &mut scratch);
-            winograd::backward(t, &winograd, &u, kept, &d_y, None, scratch, d_weight);
+            let (v, scratch, d_bias) = (&mut kept[turn], &mut scratch, &mut d_bias);
+            winograd::backward(t, &winograd, &u, v, &d_y, None, scratch, d_weight, d_bias);
         };
 
         run(0, &mut d_weight);
@@ -246,8 +246,10 @@ impl OnLanes for BehindPooling<'_> {
                 .map(|numbers| numbers.iter().map(|&x| f64::from(x)).collect::<Vec<_>>());
             let mut y = vec![0.0; problem.d_y[0].len()];
             reference::forward(conv, &x, &weight, &bias, &mut y);
-            let mut d_conv = vec![0.0; y.len()];
-            max_pool2d::reference::backward(&pool, &y, &d_y, &mut d_conv);
+            let [mut y_relu, mut d_relu, mut d_conv] = [(); 3].map(|()| vec![0.0; y.len()]);
+            relu::reference::forward(&y, &mut y_relu);
+            max_pool2d::reference::backward(&pool, &y_relu, &d_y, &mut d_relu);
+            relu::reference::backward(&y, &d_relu, &mut d_conv);
             let (mut d_x, mut d_bias) = (vec![0.0; x.len()], vec![0.0; bias.len()]);
             let d_weight = &mut expected;
             reference::backward(conv, &x, &weight, &d_conv, &mut d_x, d_weight, &mut d_bias);
@@ -593,14 +595,10 @@ impl<'a> OnLanes for LanesPass<'a> {
         let [kept, scratch, u_len] = match &winograd {
             Some(winograd) => [
                 winograd.input_len(),
-                winograd.scratch_len(T::WIDTH).max(conv.out_channels),
+                winograd.scratch_len(T::WIDTH),
                 winograd.weight_len(),
             ],
-            None => [
-                lanes::frame_len(conv),
-                lanes::scratch_len(conv).max(conv.out_channels),
-                0,
-            ],
+            None => [lanes::frame_len(conv), lanes::scratch_len(conv), 0],
         };
         let turns = |images: &[Vec<f32>]| (0..SETS).map(|turn| group(t, images, turn)).collect();
         let x: Vec<_> = turns(&problem.x);
@@ -669,19 +667,20 @@ impl<T: Lanes> Group<'_, T> {
     }
 
     fn backward(&mut self, turn: usize) {
-        let (t, conv, x, kept) = (self.t, &self.problem.conv, &self.x[turn], &self.kept[turn]);
+        let (t, conv, x) = (self.t, &self.problem.conv, &self.x[turn]);
         let d_y = &PlainGradients {
             size: conv.output,
             d_y: &self.d_y[turn],
         };
         let d_x = (self.pass == Pass::InputGradient).then_some(&mut self.d_x[..]);
         let (weight, u) = (&self.problem.weight, &self.u);
-        let (scratch, d_weight) = (&mut self.scratch, &mut self.d_weight);
-        // With which the reference's and im2col's come.
-        lanes::backward_bias(t, &self.d_y[turn], scratch, &mut self.d_bias);
+        let (kept, scratch) = (&mut self.kept[turn], &mut self.scratch);
+        let (d_weight, d_bias) = (&mut self.d_weight, &mut self.d_bias);
         match &self.winograd {
-            None => lanes::backward(t, conv, x, kept, weight, d_y, d_x, scratch, d_weight),
-            Some(w) => winograd::backward(t, w, u, kept, d_y, d_x, scratch, d_weight),
+            None => lanes::backward(
+                t, conv, x, kept, weight, d_y, d_x, scratch, d_weight, d_bias,
+            ),
+            Some(w) => winograd::backward(t, w, u, kept, d_y, d_x, scratch, d_weight, d_bias),
         }
     }
 }

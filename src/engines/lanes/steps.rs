@@ -21,6 +21,7 @@ use super::workspace::Workspace;
 use super::{locked, read, write};
 use crate::data::Batch;
 use crate::engines::{Metrics, slices};
+use crate::hardware::cache;
 use crate::hardware::lanes::{Lanes, Numbers};
 use crate::hardware::workers::{Abandoned, Panicked, Worker, Workers};
 use crate::layers::dropout::Draws;
@@ -151,6 +152,7 @@ impl<T: Lanes> Steps<'_, T> {
                     }
                 }
             }
+            self.gradients_were_read(&batch, worker.index, &read(mine), active);
             if worker.index == 0 {
                 let done = done + u64::from(self.update);
                 // Before anybody else's code is called, which may panic.
@@ -273,6 +275,26 @@ impl<T: Lanes> Steps<'_, T> {
         if active == 2 {
             for band in self.bands_of(1 - index, active) {
                 read(band).was_read();
+            }
+        }
+    }
+
+    /// Gives the gradients of the others' slices back, as far as this worker's part is of them. Those of bands
+    /// may still be wanted by others, of more than two workers.
+    fn gradients_were_read(&self, batch: &Batch, index: usize, part: &Part, active: usize) {
+        let count = slices::count(batch.len(), T::WIDTH);
+        let mine = index * count / active..(index + 1) * count / active;
+        for slice in (0..count).filter(|slice| !mine.contains(slice)) {
+            let d_parameters = &read(&self.slices[slice]).d_parameters;
+            for piece in &part.pieces {
+                cache::give_back(&d_parameters[piece.first..][..piece.gradients.len()]);
+            }
+            if active == 2 {
+                for stage in self.stages {
+                    if matches!(stage.kind, Kind::LinearLinear(_)) {
+                        cache::give_back(&d_parameters[stage.added(self.network)]);
+                    }
+                }
             }
         }
     }

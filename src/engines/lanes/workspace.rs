@@ -14,9 +14,7 @@ use crate::layers::conv2d::lanes::{Plain, PlainGradients};
 use crate::layers::conv2d_relu_max_pool2d::lanes::{Pooled, PooledGradients, Winner};
 use crate::layers::cross_entropy::lanes::Answers;
 use crate::layers::dropout::{self, Draws};
-use crate::layers::{
-    conv2d, conv2d_relu_max_pool2d, cross_entropy, linear, linear_linear, max_pool2d, relu,
-};
+use crate::layers::{conv2d, cross_entropy, linear, linear_linear, max_pool2d, relu};
 use crate::network::{Layer, Network, Operation};
 
 /// The buffers of one thread.
@@ -94,8 +92,7 @@ impl Sizes {
             let layer = &layers[stage.layer];
             let [forward, both] = match (&stage.kind, &layer.operation) {
                 (Kind::Conv2d(way) | Kind::Conv2dReluMaxPool2d(way, _), _) => {
-                    let conv = convolution(layer);
-                    let both = way.scratch_len(conv, width).max(conv.out_channels);
+                    let both = way.scratch_len(convolution(layer), width);
                     [way.forward_scratch_len(), both]
                 }
                 (Kind::LinearLinear(pair), _) => {
@@ -334,8 +331,8 @@ impl<T: Lanes> Workspace<T> {
         wanted: bool,
     ) {
         let t = self.lanes;
-        for (index, (stage, kept)) in stages.iter().zip(&self.kept).enumerate().rev() {
-            let (x, y) = (&self.activations[index], &self.activations[index + 1]);
+        for (index, (stage, kept)) in stages.iter().zip(&mut self.kept).enumerate().rev() {
+            let x = &self.activations[index];
             let (before, behind) = self.d_activations.split_at_mut(index + 1);
             let (d_x, d_y) = (&mut before[index][..], &mut behind[0][..]);
             let layer = &network.layers()[stage.layer];
@@ -349,21 +346,23 @@ impl<T: Lanes> Workspace<T> {
             let scratch = &mut self.scratch[..];
             match (&stage.kind, &layer.operation) {
                 (Kind::Conv2d(way), _) => {
-                    let conv = convolution(layer);
-                    conv2d::lanes::backward_bias(t, d_y, scratch, d_bias);
+                    let (conv, u, v) = (convolution(layer), &kept.transformed, &mut kept.vectors);
                     let size = conv.output;
                     let d_y = &PlainGradients { size, d_y };
-                    way.backward(t, conv, x, weight, kept, d_y, d_x_wanted, scratch, d_weight);
+                    way.backward(
+                        t, conv, x, weight, u, v, d_y, d_x_wanted, scratch, d_weight, d_bias,
+                    );
                 }
                 (Kind::Conv2dReluMaxPool2d(way, pool), _) => {
-                    let conv = convolution(layer);
-                    conv2d_relu_max_pool2d::lanes::backward_relu(t, y, d_y, scratch, d_bias);
+                    let (conv, u, v) = (convolution(layer), &kept.transformed, &mut kept.vectors);
                     let d_y = &PooledGradients {
                         size: pool.output,
                         winners: &kept.winners,
                         d_y,
                     };
-                    way.backward(t, conv, x, weight, kept, d_y, d_x_wanted, scratch, d_weight);
+                    way.backward(
+                        t, conv, x, weight, u, v, d_y, d_x_wanted, scratch, d_weight, d_bias,
+                    );
                 }
                 (Kind::LinearLinear(pair), _) => {
                     let (linear, d_x) = (pair.merged(), d_x_wanted);
@@ -518,19 +517,20 @@ impl Way {
         conv: &Conv2d,
         x: &[T::Vector],
         weight: &[f32],
-        kept: &Kept<T>,
+        u: &[f32],
+        v: &mut [T::Vector],
         d_y: &impl conv2d::lanes::Gradients<T>,
         d_x: Option<&mut [T::Vector]>,
         scratch: &mut [T::Vector],
         d_weight: &mut [f32],
+        d_bias: &mut [f32],
     ) {
-        let (vectors, u) = (&kept.vectors, &kept.transformed);
         match self {
             Self::Direct => {
-                conv2d::lanes::backward(t, conv, x, vectors, weight, d_y, d_x, scratch, d_weight);
+                conv2d::lanes::backward(t, conv, x, v, weight, d_y, d_x, scratch, d_weight, d_bias)
             }
             Self::Winograd(w) => {
-                conv2d::winograd::backward(t, w, u, vectors, d_y, d_x, scratch, d_weight);
+                conv2d::winograd::backward(t, w, u, v, d_y, d_x, scratch, d_weight, d_bias);
             }
         }
     }

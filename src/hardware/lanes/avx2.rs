@@ -103,6 +103,16 @@ unsafe impl Lanes for Avx2 {
     }
 
     #[inline(always)]
+    fn larger(self, a: __m256, b: __m256) -> __m256 {
+        avx2!(_mm256_cmp_ps::<_CMP_GT_OQ>(a, b))
+    }
+
+    #[inline(always)]
+    fn any_nan(self, x: __m256) -> bool {
+        avx2!(_mm256_movemask_ps(_mm256_cmp_ps::<_CMP_UNORD_Q>(x, x))) != 0
+    }
+
+    #[inline(always)]
     fn max(self, candidate: __m256, maximum: __m256) -> __m256 {
         avx2!({
             // Where either is NaN, or both are equal, the second is taken.

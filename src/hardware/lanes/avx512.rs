@@ -113,6 +113,16 @@ unsafe impl Lanes for Avx512 {
     }
 
     #[inline(always)]
+    fn larger(self, a: __m512, b: __m512) -> __mmask16 {
+        avx512!(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b))
+    }
+
+    #[inline(always)]
+    fn any_nan(self, x: __m512) -> bool {
+        avx512!(_mm512_cmp_ps_mask::<_CMP_UNORD_Q>(x, x)) != 0
+    }
+
+    #[inline(always)]
     fn max(self, candidate: __m512, maximum: __m512) -> __m512 {
         avx512!({
             // Where either is NaN, or both are equal, the second is taken.

@@ -107,6 +107,12 @@ pub unsafe trait Lanes: Copy + Send + Sync + 'static {
     /// Where `candidate` takes the place of `maximum`: where it is larger, or NaN.
     fn wins(self, candidate: Self::Vector, maximum: Self::Vector) -> Self::Mask;
 
+    /// Where `a` is larger than `b`, which neither is if one is NaN.
+    fn larger(self, a: Self::Vector, b: Self::Vector) -> Self::Mask;
+
+    /// Whether any lane is NaN.
+    fn any_nan(self, x: Self::Vector) -> bool;
+
     /// `candidate` where it wins, else `maximum`.
     fn max(self, candidate: Self::Vector, maximum: Self::Vector) -> Self::Vector;
 
@@ -146,6 +152,18 @@ pub unsafe trait Lanes: Copy + Send + Sync + 'static {
 
     /// In every quad, the sums over that quad of each of four vectors.
     fn quad_sums(self, vectors: [Self::Vector; QUAD]) -> Self::Vector;
+
+    /// `a b + c` where the mask says so, else `c`.
+    #[inline(always)]
+    fn fma_where(
+        self,
+        mask: Self::Mask,
+        a: Self::Vector,
+        b: Self::Vector,
+        c: Self::Vector,
+    ) -> Self::Vector {
+        self.select(mask, self.fma(a, b, c), c)
+    }
 
     /// 0 in every lane.
     #[inline(always)]

@@ -87,6 +87,16 @@ unsafe impl Lanes for Portable {
     }
 
     #[inline(always)]
+    fn larger(self, a: Eight, b: Eight) -> [bool; 8] {
+        std::array::from_fn(|k| a.0[k] > b.0[k])
+    }
+
+    #[inline(always)]
+    fn any_nan(self, x: Eight) -> bool {
+        x.0.iter().any(|x| x.is_nan())
+    }
+
+    #[inline(always)]
     fn max(self, candidate: Eight, maximum: Eight) -> Eight {
         self.select(self.wins(candidate, maximum), candidate, maximum)
     }

@@ -136,10 +136,11 @@ pub fn frame_len(conv: &Conv2d) -> usize {
 }
 
 /// How many vectors the backward pass needs for a while: the spread gradients (O, oh, columns),
-/// and the sums of four filters of one channel.
+/// and the sums of the outputs or of four filters of one channel.
 pub fn scratch_len(conv: &Conv2d) -> usize {
     let [kernel_height, kernel_width] = conv.window.kernel;
-    conv.out_channels * conv.output[0] * spread_width(conv) + 4 * kernel_height * kernel_width
+    let sums = conv.out_channels.max(4 * kernel_height * kernel_width);
+    conv.out_channels * conv.output[0] * spread_width(conv) + sums
 }
 
 kernel! {
@@ -237,7 +238,7 @@ pub(crate) fn pad<T: Lanes>(t: T, conv: &Conv2d, x: &[T::Vector], frame: &mut [T
 }
 
 kernel! {
-    /// The gradients by weight and input; the bias's is that of whoever added it.
+    /// The gradients by weight, bias and input.
     ///
     /// - `x`: (C, H, W) vectors
     /// - `frame`: [`frame_len`] vectors, from the forward pass
@@ -245,7 +246,7 @@ kernel! {
     /// - `d_y`: gives the gradients by the outputs, by two rows and two columns
     /// - `d_x`: (C, H, W) vectors, written; `None` for a network's first layer, whose input needs none
     /// - `scratch`: [`scratch_len`] vectors
-    /// - `d_weight`: (O, C, kh, kw), added to: the sum over all lanes
+    /// - `d_weight`: (O, C, kh, kw), `d_bias`: (O), added to: the sum over all lanes
     pub fn backward[Y: Gradients<T>](
         conv: &Conv2d,
         x: &[T::Vector],
@@ -255,6 +256,7 @@ kernel! {
         d_x: Option<&mut [T::Vector]>,
         scratch: &mut [T::Vector],
         d_weight: &mut [f32],
+        d_bias: &mut [f32],
     ) = backward_kernel;
 }
 
@@ -270,11 +272,14 @@ fn backward_kernel<T: Lanes>(
     d_x: Option<&mut [T::Vector]>,
     scratch: &mut [T::Vector],
     d_weight: &mut [f32],
+    d_bias: &mut [f32],
 ) {
     let spread_len = conv.out_channels * conv.output[0] * spread_width(conv);
     let (spread, scratch) = scratch.split_at_mut(spread_len); // spread: (O, oh, columns)
 
-    self::spread(t, conv, d_y, spread);
+    let sums = &mut scratch[..conv.out_channels]; // sums: (O)
+    self::spread(t, conv, d_y, spread, sums);
+    t.add_sums(sums, d_bias);
     let x = if frame.is_empty() { x } else { frame };
     weight_gradients(t, conv, x, spread, scratch, d_weight);
     if let Some(d_x) = d_x {
@@ -287,15 +292,24 @@ fn backward_kernel<T: Lanes>(
 /// then column `n + padding - v + kw - 1`, whatever the stride and wherever the edge.
 ///
 /// - `spread`: (O, oh, [`spread_width`]), written
+/// - `sums`: (O), written: what each bias added to
 #[inline(always)]
-fn spread<T: Lanes>(t: T, conv: &Conv2d, d_y: &impl Gradients<T>, spread: &mut [T::Vector]) {
+fn spread<T: Lanes>(
+    t: T,
+    conv: &Conv2d,
+    d_y: &impl Gradients<T>,
+    spread: &mut [T::Vector],
+    sums: &mut [T::Vector],
+) {
     let ([height, width], columns) = (conv.output, spread_width(conv));
     let (stride, border) = (conv.window.stride[1], conv.window.kernel[1] - 1);
     spread.fill(t.zero());
-    for o in 0..conv.out_channels {
+    for (o, sum) in sums.iter_mut().enumerate() {
+        *sum = t.zero();
         for i in (0..height).step_by(2) {
             for j in (0..width).step_by(2) {
                 let pixels = d_y.take::<2>(t, o, [i, j]);
+                *sum = t.add(*sum, t.total(pixels.as_flattened()));
                 for (i, row) in (i..height).zip(pixels) {
                     let to = &mut spread[(o * height + i) * columns..][..columns];
                     for (j, pixel) in (j..width).zip(row) {
@@ -414,31 +428,4 @@ fn input_gradients<T: Lanes>(
             }
         }
     }
-}
-
-kernel! {
-    /// The gradient by the bias, `d_bias[o] += sum over i, j of d_y[o, i, j]` over all lanes.
-    ///
-    /// - `d_y`: (O, oh ow) vectors
-    /// - `sums`: (O) vectors, for a while
-    /// - `d_bias`: (O), added to
-    pub fn backward_bias(
-        d_y: &[T::Vector],
-        sums: &mut [T::Vector],
-        d_bias: &mut [f32],
-    ) = backward_bias_kernel;
-}
-
-#[inline(always)]
-fn backward_bias_kernel<T: Lanes>(
-    t: T,
-    d_y: &[T::Vector],
-    sums: &mut [T::Vector],
-    d_bias: &mut [f32],
-) {
-    let windows = d_y.len() / d_bias.len();
-    for (sum, d_y) in sums.iter_mut().zip(d_y.chunks_exact(windows)) {
-        *sum = t.total(d_y);
-    }
-    t.add_sums(&sums[..d_bias.len()], d_bias);
 }

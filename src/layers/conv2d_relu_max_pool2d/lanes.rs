@@ -3,15 +3,16 @@
 
 use std::ops::Range;
 
-use crate::hardware::lanes::{Lanes, kernel};
+use crate::hardware::lanes::Lanes;
 use crate::layers::conv2d::lanes::{Gradients, Outputs, weighted_windows};
 
 /// Which pixel of its window each maximum came from, bit by bit for the lanes: whether it is the
-/// right one, and whether it is the lower one.
+/// right one, and whether it is the lower one; and whether ReLU lets it through.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Winner {
     right: u16,
     down: u16,
+    through: u16,
 }
 
 /// The windows of channel `o` that `M` columns from `at` on fill, as they follow in (O, ph, pw); none
@@ -57,25 +58,52 @@ impl<T: Lanes> Outputs<T> for Pooled<'_, T::Vector> {
         };
         let (y, winners) = (&mut self.y[windows.clone()], &mut self.winners[windows]);
         let bias = t.splat(self.bias[o]);
-        for n in 0..M / 2 {
-            let (Some(y), Some(winner)) = (y.get_mut(n), winners.get_mut(n)) else {
-                continue;
-            };
-            // Of each row the larger, then of both: in the order in which a tie is decided. The bias
-            // is the same for all four, and so comes after.
-            let ([a, b], [c, d]) = (
-                [above[2 * n], above[2 * n + 1]],
-                [below[2 * n], below[2 * n + 1]],
-            );
-            let (top_wins, bottom_wins) = (t.wins(b, a), t.wins(d, c));
-            let (top, bottom) = (t.select(top_wins, b, a), t.select(bottom_wins, d, c));
-            let (top_right, bottom_right) = (t.bits(top_wins), t.bits(bottom_wins));
-            let wins = t.wins(bottom, top);
-            let down = t.bits(wins);
-            *y = t.relu(t.add(t.select(wins, bottom, top), bias));
-            let right = down & bottom_right | !down & top_right;
-            *winner = Winner { right, down };
+        // That none is NaN is sooner seen by their sum than by comparing each with itself.
+        let mut sum = t.add(above[0], below[0]);
+        for (&above, &below) in above[1..].iter().zip(&below[1..]) {
+            sum = t.add(sum, t.add(above, below));
         }
+        match t.any_nan(sum) {
+            false => pool(t, [above, below], bias, y, winners, T::larger),
+            true => pool(t, [above, below], bias, y, winners, T::wins),
+        }
+    }
+}
+
+/// Pools windows of two rows and two columns each, and sees to bias and ReLU.
+///
+/// - `wins`: whether a candidate takes the place of a maximum
+/// - `y`, `winners`: (windows), written, as many as there are
+#[inline(always)]
+fn pool<T: Lanes, const M: usize>(
+    t: T,
+    [above, below]: [[T::Vector; M]; 2],
+    bias: T::Vector,
+    y: &mut [T::Vector],
+    winners: &mut [Winner],
+    wins: impl Fn(T, T::Vector, T::Vector) -> T::Mask,
+) {
+    for n in 0..M / 2 {
+        let (Some(y), Some(winner)) = (y.get_mut(n), winners.get_mut(n)) else {
+            continue;
+        };
+        // Of each row the larger, then of both: in the order in which a tie is decided. The bias
+        // is the same for all four, and so comes after.
+        let ([a, b], [c, d]) = (
+            [above[2 * n], above[2 * n + 1]],
+            [below[2 * n], below[2 * n + 1]],
+        );
+        let (top_wins, bottom_wins) = (wins(t, b, a), wins(t, d, c));
+        let (top, bottom) = (t.select(top_wins, b, a), t.select(bottom_wins, d, c));
+        let (top_right, bottom_right) = (t.bits(top_wins), t.bits(bottom_wins));
+        let down_wins = wins(t, bottom, top);
+        let down = t.bits(down_wins);
+        *y = t.relu(t.add(t.select(down_wins, bottom, top), bias));
+        *winner = Winner {
+            right: down & bottom_right | !down & top_right,
+            down,
+            through: !t.bits(t.at_most_zero(*y)),
+        };
     }
 }
 
@@ -86,25 +114,29 @@ pub struct PooledGradients<'a, V> {
     pub size: [usize; 2],
     /// (O, ph, pw), from the forward pass.
     pub winners: &'a [Winner],
-    /// (O, ph, pw) vectors, from [`backward_relu`].
+    /// (O, ph, pw) vectors.
     pub d_y: &'a [V],
 }
 
-/// Puts the gradient of window `n` where its winner is, and 0 at the other three.
+/// Puts the gradient of window `n` where its winner is, and 0 elsewhere.
 #[inline(always)]
 fn spread<T: Lanes, const M: usize>(
     t: T,
     winner: Winner,
     d_y: T::Vector,
-    [above, below]: &mut [[T::Vector; M]; 2],
+    rows: &mut [[T::Vector; M]; 2],
     n: usize,
 ) {
-    let (zero, right, down) = (t.zero(), t.mask(winner.right), t.mask(winner.down));
-    let (top, bottom) = (t.select(down, zero, d_y), t.select(down, d_y, zero));
-    above[2 * n] = t.select(right, zero, top);
-    above[2 * n + 1] = t.select(right, top, zero);
-    below[2 * n] = t.select(right, zero, bottom);
-    below[2 * n + 1] = t.select(right, bottom, zero);
+    let Winner {
+        right,
+        down,
+        through,
+    } = winner;
+    for (row, here) in rows.iter_mut().zip([through & !down, through & down]) {
+        for (k, here) in [here & !right, here & right].into_iter().enumerate() {
+            row[2 * n + k] = t.select(t.mask(here), d_y, t.zero());
+        }
+    }
 }
 
 impl<T: Lanes> Gradients<T> for PooledGradients<'_, T::Vector> {
@@ -141,59 +173,29 @@ impl<T: Lanes> Gradients<T> for PooledGradients<'_, T::Vector> {
         at: [usize; 2],
         weights: [T::Vector; M],
     ) -> [T::Vector; M] {
-        let (zero, [height, width], [i, j]) = (t.zero(), self.size, at.map(|pixel| pixel / 2));
+        let ([height, width], [i, j]) = (self.size, at.map(|pixel| pixel / 2));
         let windows = M / 2;
         if i + windows > height || j + windows > width {
             return weighted_windows(t, self, o, at, weights);
         }
-        let mut sums = [zero; M];
+        let mut sums = [t.zero(); M];
         for (a, weights) in weights.chunks_exact(2).enumerate() {
             let first = (o * height + i + a) * width + j;
             let winners = &self.winners[first..][..windows];
             let d_y = &self.d_y[first..][..windows];
             for b in 0..windows {
-                let (right, down) = (t.mask(winners[b].right), t.mask(winners[b].down));
-                let weight = t.select(down, weights[1], weights[0]);
-                let (at_left, at_right) =
-                    (t.select(right, zero, d_y[b]), t.select(right, d_y[b], zero));
-                sums[2 * b] = t.fma(weight, at_left, sums[2 * b]);
-                sums[2 * b + 1] = t.fma(weight, at_right, sums[2 * b + 1]);
+                let Winner {
+                    right,
+                    down,
+                    through,
+                } = winners[b];
+                let weight = t.select(t.mask(down), weights[1], weights[0]);
+                for (k, here) in [through & !right, through & right].into_iter().enumerate() {
+                    let sum = &mut sums[2 * b + k];
+                    *sum = t.fma_where(t.mask(here), weight, d_y[b], *sum);
+                }
             }
         }
         sums
     }
-}
-
-kernel! {
-    /// ReLU's part of the backward pass, and the bias's: the gradient of every winner goes to both.
-    ///
-    /// - `y`: (O, ph pw) vectors, from the forward pass
-    /// - `d_y`: (O, ph pw) vectors, changed: 0 where ReLU lets nothing through
-    /// - `sums`: (O) vectors, for a while
-    /// - `d_bias`: (O), added to: the sum over all lanes
-    pub fn backward_relu(
-        y: &[T::Vector],
-        d_y: &mut [T::Vector],
-        sums: &mut [T::Vector],
-        d_bias: &mut [f32],
-    ) = backward_relu_kernel;
-}
-
-#[inline(always)]
-fn backward_relu_kernel<T: Lanes>(
-    t: T,
-    y: &[T::Vector],
-    d_y: &mut [T::Vector],
-    sums: &mut [T::Vector],
-    d_bias: &mut [f32],
-) {
-    let windows = y.len() / d_bias.len();
-    let channels = y.chunks_exact(windows).zip(d_y.chunks_exact_mut(windows));
-    for (sum, (y, d_y)) in sums.iter_mut().zip(channels) {
-        for (&y, d_y) in y.iter().zip(d_y.iter_mut()) {
-            *d_y = t.select(t.at_most_zero(y), t.zero(), *d_y);
-        }
-        *sum = t.total(d_y);
-    }
-    t.add_sums(&sums[..d_bias.len()], d_bias);
 }

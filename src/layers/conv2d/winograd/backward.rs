@@ -1,6 +1,6 @@
 //! The backward pass, row after row of points as the forward pass.
 
-use super::transforms::{input_transposed, output_row, output_transposed};
+use super::transforms::{ONE, input_transposed, output_row, output_transposed};
 use super::weight::{add_d_weights, gradient_groups};
 use super::{POINTS, PRODUCTS, Winograd, eight, one_channel, spacing, u_apart, write_eight};
 use crate::hardware::lanes::tile::{Matrix, add_product, array};
@@ -17,10 +17,10 @@ struct Lengths {
     d_m: usize,
     /// Those of one point, turned by quads: (block, quads of a vector, groups of outputs).
     turned: usize,
-    /// The transformed input's gradients: (64, C, block).
-    d_v: usize,
     /// Those of one channel's tile with their rows transformed: (8, 8).
     d_x_half: usize,
+    /// What each bias added to: (O).
+    sums: usize,
 }
 
 impl Lengths {
@@ -32,8 +32,8 @@ impl Lengths {
             d_y_half: POINTS * spacing(conv.out_channels * block * winograd.side),
             d_m: POINTS * spacing(conv.out_channels * block),
             turned: block * (width / QUAD) * groups,
-            d_v: PRODUCTS * spacing(conv.in_channels * block),
             d_x_half: PRODUCTS,
+            sums: conv.out_channels,
         }
     }
 }
@@ -41,26 +41,29 @@ impl Lengths {
 /// How many vectors of `width` lanes the pass needs for a while.
 pub(super) fn scratch_len(winograd: &Winograd, width: usize) -> usize {
     let lengths = Lengths::of(winograd, width);
-    lengths.d_u + lengths.d_y_half + lengths.d_m + lengths.turned + lengths.d_v + lengths.d_x_half
+    let gradients = lengths.d_u + lengths.d_y_half + lengths.d_m;
+    gradients + lengths.turned + lengths.d_x_half + lengths.sums
 }
 
 kernel! {
-    /// The gradients by weight and input; the bias's is that of whoever added it.
+    /// The gradients by weight, bias and input.
     ///
     /// - `u`: [`Winograd::weight_len`] numbers, from [`super::transform_weight`]
-    /// - `v`: [`Winograd::input_len`] vectors, from the forward pass
+    /// - `v`: [`Winograd::input_len`] vectors, from the forward pass; written: `dV` takes the place of each
+    ///   `V[f]` that is not needed any more
     /// - `d_y`: gives the gradients by the outputs, by two rows and an even number of columns
     /// - `d_x`: (C, H, W) vectors, written; `None` for a network's first layer, whose input needs none
     /// - `scratch`: [`Winograd::scratch_len`] vectors
-    /// - `d_weight`: (O, C, r, r), added to: the sum over all lanes
+    /// - `d_weight`: (O, C, r, r), `d_bias`: (O), added to: the sum over all lanes
     pub fn backward[Y: Gradients<T>](
         winograd: &Winograd,
         u: &[f32],
-        v: &[T::Vector],
+        v: &mut [T::Vector],
         d_y: &Y,
         d_x: Option<&mut [T::Vector]>,
         scratch: &mut [T::Vector],
         d_weight: &mut [f32],
+        d_bias: &mut [f32],
     ) = backward_kernel;
 }
 
@@ -70,28 +73,32 @@ fn backward_kernel<T: Lanes, Y: Gradients<T>>(
     t: T,
     winograd: &Winograd,
     u: &[f32],
-    v: &[T::Vector],
+    v: &mut [T::Vector],
     d_y: &Y,
     mut d_x: Option<&mut [T::Vector]>,
     scratch: &mut [T::Vector],
     d_weight: &mut [f32],
+    d_bias: &mut [f32],
 ) {
     let conv = &winograd.conv;
     if winograd.along_rows() {
-        return one_channel::backward(t, winograd, u, v, d_y, d_x, scratch, d_weight);
+        return one_channel::backward(t, winograd, u, v, d_y, d_x, scratch, d_weight, d_bias);
     }
     let lengths = Lengths::of(winograd, T::WIDTH);
     let (d_u, scratch) = scratch.split_at_mut(lengths.d_u);
-    let (d_y_half, scratch) = scratch.split_at_mut(lengths.d_y_half);
     let (d_m, scratch) = scratch.split_at_mut(lengths.d_m);
     let (turned, scratch) = scratch.split_at_mut(lengths.turned);
-    let (d_v, scratch) = scratch.split_at_mut(lengths.d_v);
-    let d_x_half = &mut scratch[..lengths.d_x_half];
+    let (d_x_half, scratch) = scratch.split_at_mut(lengths.d_x_half);
+    let (sums, scratch) = scratch.split_at_mut(lengths.sums);
+    // The last, since it is not always needed: what is used should be in the cache.
+    let d_y_half = &mut scratch[..lengths.d_y_half];
 
     let [groups, quads] = gradient_groups(conv, T::WIDTH);
     let v_apart = spacing(conv.in_channels * winograd.block);
     let d_m_apart = spacing(conv.out_channels * winograd.block);
-    for (block, v) in v.chunks_exact(v.len() / winograd.blocks()).enumerate() {
+    sums.fill(t.zero());
+    let block_len = v.len() / winograd.blocks();
+    for (block, v) in v.chunks_exact_mut(block_len).enumerate() {
         if !Y::MOSTLY_ZERO {
             match winograd.side {
                 4 => columns::<T, 4>(t, winograd, block, d_y, d_y_half),
@@ -103,21 +110,29 @@ fn backward_kernel<T: Lanes, Y: Gradients<T>>(
                 4 => row::<T, Y, 4>(t, winograd, block, i, d_y, d_y_half, d_m),
                 _ => row::<T, Y, 6>(t, winograd, block, i, d_y, d_y_half, d_m),
             }
+            if i == ONE {
+                // At the point 1 along both axes all weights are 1: a tile's gradients are added up.
+                let tiles = d_m[ONE * d_m_apart..].chunks(winograd.block);
+                for (sum, d_m) in sums.iter_mut().zip(tiles) {
+                    *sum = t.add(*sum, t.total(&d_m[..winograd.filled(block)]));
+                }
+            }
             for j in 0..POINTS {
                 let f = i * POINTS + j;
-                let (d_m, v) = (&d_m[j * d_m_apart..], &v[f * v_apart..]);
+                let (d_m, v) = (&d_m[j * d_m_apart..], &mut v[f * v_apart..]);
                 let d_u = &mut d_u[f * groups * quads..][..groups * quads];
                 weight_gradients(t, winograd, block, d_m, v, turned, d_u);
                 if d_x.is_some() {
                     let u = &u[f * u_apart(conv)..];
-                    input_gradients(t, winograd, block, u, d_m, &mut d_v[f * v_apart..]);
+                    input_gradients(t, winograd, block, u, d_m, v);
                 }
             }
         }
         if let Some(d_x) = &mut d_x {
-            add_d_x(t, winograd, block, d_v, d_x_half, d_x);
+            add_d_x(t, winograd, block, v, d_x_half, d_x);
         }
     }
+    t.add_sums(sums, d_bias);
     match winograd.side {
         4 => add_d_weights::<T, 5>(t, conv, d_u, d_weight),
         _ => add_d_weights::<T, 3>(t, conv, d_u, d_weight),

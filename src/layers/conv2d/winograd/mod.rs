@@ -54,8 +54,9 @@
 //! products are computed and at once transformed along the row, which leaves m numbers of 8; the
 //! columns follow when all rows are there. `forward` and `backward` both go row after row. Behind a
 //! pooling, where of four gradients three are 0, a row of `A d_y` is sooner computed than all of them
-//! kept. Only `dV`, whose rows would stay as long as they are, is kept whole, and each of its tiles
-//! transformed at once.
+//! kept. Only `dV`, whose rows would stay as long as they are, is kept whole, where `V` was, and each of its
+//! tiles transformed at once. The gradient by the bias is a sum of gradients, as `dM` is at the point 1, whose
+//! powers are all 1.
 //! `weight` has what is done once a batch, `transforms` the matrices themselves.
 //!
 //! With one input channel the 64 products are no sums, and their transforms take longer than they do:

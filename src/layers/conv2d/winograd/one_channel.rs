@@ -25,6 +25,7 @@ use super::transforms::{
 };
 use super::{POINTS, Winograd};
 use crate::hardware::lanes::Lanes;
+use crate::hardware::lanes::tile::array;
 use crate::layers::conv2d::Conv2d;
 use crate::layers::conv2d::lanes::{Gradients, Outputs};
 
@@ -55,11 +56,12 @@ pub(super) fn input_len(winograd: &Winograd) -> usize {
 }
 
 /// How many vectors of `width` lanes the backward pass needs for a while: the gradients of the
-/// transformed weight (O, r, 8) and those summed over the lanes; of a strip, those by the outputs of a
-/// channel (rows, m) and by the transformed input (rows, 8).
+/// transformed weight (O, r, 8) and those summed over the lanes; what each bias added to (O); of a strip, the
+/// gradients by the outputs of a channel (rows, m) and by the transformed input (rows, 8).
 pub(super) fn scratch_len(winograd: &Winograd, width: usize) -> usize {
     let (conv, d_u) = (&winograd.conv, weight_len(&winograd.conv));
-    d_u + d_u.div_ceil(width) + output_rows(conv) * winograd.side + input_rows(conv) * POINTS
+    let of_strip = output_rows(conv) * winograd.side + input_rows(conv) * POINTS;
+    d_u + d_u.div_ceil(width) + conv.out_channels + of_strip
 }
 
 /// Floating-point operations of one example's forward pass.
@@ -138,15 +140,17 @@ pub(super) fn forward<T: Lanes>(
     v: &mut [T::Vector],
     y: &mut impl Outputs<T>,
 ) {
-    match winograd.side {
-        4 => strips::<T, 5, 4>(t, &winograd.conv, x, u, v, y),
-        _ => strips::<T, 3, 6>(t, &winograd.conv, x, u, v, y),
+    // As many rows at once as there are registers for.
+    match (winograd.side, T::ROWS) {
+        (4, 5) => strips::<T, 5, 4, 4>(t, &winograd.conv, x, u, v, y),
+        (4, _) => strips::<T, 5, 4, 2>(t, &winograd.conv, x, u, v, y),
+        (_, _) => strips::<T, 3, 6, 2>(t, &winograd.conv, x, u, v, y),
     }
 }
 
-/// Every strip is transformed, and goes to all outputs, two rows at a time.
+/// Every strip is transformed, and goes to all outputs, `N` rows at a time.
 #[inline(always)]
-fn strips<T: Lanes, const R: usize, const M: usize>(
+fn strips<T: Lanes, const R: usize, const M: usize, const N: usize>(
     t: T,
     conv: &Conv2d,
     x: &[T::Vector],
@@ -159,9 +163,13 @@ fn strips<T: Lanes, const R: usize, const M: usize>(
     for (strip, v) in strips.enumerate() {
         transform_input(t, conv, strip * M, x, v);
         for (o, u) in filters.iter().enumerate() {
-            for i in (0..conv.output[0]).step_by(2) {
-                let pixels = outputs::<T, R, M>(t, u, &v[i..]);
-                y.put(t, o, [i, strip * M], pixels);
+            for i in (0..conv.output[0]).step_by(N) {
+                let pixels = outputs::<T, R, M, N>(t, u, &v[i..]);
+                // No loop, which would be one over memory: these are in registers.
+                y.put(t, o, [i, strip * M], array(&pixels, 0));
+                if N > 2 {
+                    y.put(t, o, [i + 2, strip * M], array(&pixels, 2));
+                }
             }
         }
     }
@@ -202,28 +210,30 @@ fn transform_input<T: Lanes>(
     }
 }
 
-/// Two rows of `M` outputs.
+/// `N` rows of `M` outputs.
 ///
 /// - `u`: (r, 8)
 /// - `v`: the strip from the first row on
 #[inline(always)]
-fn outputs<T: Lanes, const R: usize, const M: usize>(
+fn outputs<T: Lanes, const R: usize, const M: usize, const N: usize>(
     t: T,
     u: &[[f32; POINTS]; R],
     v: &[[T::Vector; POINTS]],
-) -> [[T::Vector; M]; 2] {
-    let v = &v[..R + 1];
-    let mut y = [[t.zero(); M]; 2];
+) -> [[T::Vector; M]; N] {
+    let v = &v[..R + N - 1];
+    let mut y = [[t.zero(); M]; N];
     for (pair, Pair { rows, point, .. }) in PAIRS.into_iter().enumerate() {
         if pair == 1 {
             // Not as the last ones, for their sums are each a chain that would be waited for.
             for (point, k) in ENDS.into_iter().zip([0, M - 1]) {
-                let mut sums = [y[0][k], y[1][k]];
+                let mut sums = y.map(|row| row[k]);
                 add_products(t, u, v, point, &mut sums);
-                [y[0][k], y[1][k]] = sums;
+                for (row, sum) in y.iter_mut().zip(sums) {
+                    row[k] = sum;
+                }
             }
         }
-        let (mut plus, mut minus) = ([t.zero(); 2], [t.zero(); 2]);
+        let (mut plus, mut minus) = ([t.zero(); N], [t.zero(); N]);
         add_products(t, u, v, rows[0], &mut plus);
         add_products(t, u, v, rows[1], &mut minus);
         for (n, row) in y.iter_mut().enumerate() {
@@ -243,18 +253,18 @@ fn outputs<T: Lanes, const R: usize, const M: usize>(
 
 /// `sums[n] += sum over u of U[u] . V[n + u]` at one point.
 ///
-/// - `u`: (r, 8), `v`: (r + 1, 8)
+/// - `u`: (r, 8), `v`: (r + n - 1, 8)
 #[inline(always)]
-fn add_products<T: Lanes, const R: usize>(
+fn add_products<T: Lanes, const R: usize, const N: usize>(
     t: T,
     u: &[[f32; POINTS]; R],
     v: &[[T::Vector; POINTS]],
     point: usize,
-    sums: &mut [T::Vector; 2],
+    sums: &mut [T::Vector; N],
 ) {
     for tap in 0..R {
         let weight = t.splat(u[tap][point]);
-        for n in 0..2 {
+        for n in 0..N {
             sums[n] = t.fma(weight, v[n + tap][point], sums[n]);
         }
     }
@@ -263,7 +273,7 @@ fn add_products<T: Lanes, const R: usize>(
 /// - `u`: (O, r, 8), `v`: (strips, rows, 8)
 /// - `d_x`: (H, W) vectors, written
 /// - `scratch`: [`scratch_len`] vectors
-/// - `d_weight`: (O, r, r), added to
+/// - `d_weight`: (O, r, r), `d_bias`: (O), added to
 #[inline(always)]
 #[expect(clippy::too_many_arguments, reason = "the tensors of the formula")]
 pub(super) fn backward<T: Lanes>(
@@ -275,13 +285,14 @@ pub(super) fn backward<T: Lanes>(
     d_x: Option<&mut [T::Vector]>,
     scratch: &mut [T::Vector],
     d_weight: &mut [f32],
+    d_bias: &mut [f32],
 ) {
     let conv = &winograd.conv;
     // As many rows at once as there are registers for.
     match (winograd.side, T::ROWS) {
-        (4, 5) => gradients::<T, 5, 4, 4>(t, conv, u, v, d_y, d_x, scratch, d_weight),
-        (4, _) => gradients::<T, 5, 4, 2>(t, conv, u, v, d_y, d_x, scratch, d_weight),
-        (_, _) => gradients::<T, 3, 6, 2>(t, conv, u, v, d_y, d_x, scratch, d_weight),
+        (4, 5) => gradients::<T, 5, 4, 4>(t, conv, u, v, d_y, d_x, scratch, d_weight, d_bias),
+        (4, _) => gradients::<T, 5, 4, 2>(t, conv, u, v, d_y, d_x, scratch, d_weight, d_bias),
+        (_, _) => gradients::<T, 3, 6, 2>(t, conv, u, v, d_y, d_x, scratch, d_weight, d_bias),
     }
 }
 
@@ -296,14 +307,17 @@ fn gradients<T: Lanes, const R: usize, const M: usize, const N: usize>(
     mut d_x: Option<&mut [T::Vector]>,
     scratch: &mut [T::Vector],
     d_weight: &mut [f32],
+    d_bias: &mut [f32],
 ) {
     let len = weight_len(conv);
     let (d_u, scratch) = scratch.split_at_mut(len);
     let (sums, scratch) = scratch.split_at_mut(len.div_ceil(T::WIDTH));
+    let (outputs, scratch) = scratch.split_at_mut(conv.out_channels);
     let (d_rows, scratch) = scratch.split_at_mut(output_rows(conv) * M);
     let d_v = &mut scratch[..input_rows(conv) * POINTS];
 
     d_u.fill(t.zero());
+    outputs.fill(t.zero());
     if let Some(d_x) = &mut d_x {
         d_x.fill(t.zero());
     }
@@ -315,7 +329,8 @@ fn gradients<T: Lanes, const R: usize, const M: usize, const N: usize>(
         d_v.fill([t.zero(); POINTS]);
         for (o, (u, d_u)) in filters.iter().zip(&mut *d_filters).enumerate() {
             take::<T, M>(t, d_y, o, strip * M, d_rows);
-            weight_gradients::<T, R, M, N>(t, d_rows, v, d_u);
+            let sum = weight_gradients::<T, R, M, N>(t, d_rows, v, d_u);
+            outputs[o] = t.add(outputs[o], sum);
             if d_x.is_some() {
                 input_gradients::<T, R, M>(t, u, d_rows, d_v);
             }
@@ -325,6 +340,7 @@ fn gradients<T: Lanes, const R: usize, const M: usize, const N: usize>(
         }
     }
 
+    t.add_sums(outputs, d_bias);
     let sums = &mut t.numbers_mut(sums)[..len]; // sums: (O, r, 8)
     sums.fill(0.0);
     t.add_sums(d_u, sums);
@@ -357,7 +373,8 @@ fn take<T: Lanes, const M: usize>(
     }
 }
 
-/// `dU[u] += sum over i of dM[i] . V[i + u]`, two points at a time.
+/// `dU[u] += sum over i of dM[i] . V[i + u]`, two points at a time. Gives the sum of all gradients by the
+/// outputs, which the point 1 adds up.
 ///
 /// - `d_rows`: (rows) of m
 /// - `d_u`: (r, 8), added to
@@ -367,14 +384,17 @@ fn weight_gradients<T: Lanes, const R: usize, const M: usize, const N: usize>(
     d_rows: &[[T::Vector; M]],
     v: &[[T::Vector; POINTS]],
     d_u: &mut [[T::Vector; POINTS]; R],
-) {
+) -> T::Vector {
+    let [one, two, half] = PAIRS;
     add_d_u::<T, R, M, N>(t, d_rows, v, ENDS, None, d_u);
-    for Pair { rows, point, .. } in PAIRS {
-        add_d_u::<T, R, M, N>(t, d_rows, v, rows, Some(point), d_u);
-    }
+    let sum = add_d_u::<T, R, M, N>(t, d_rows, v, one.rows, Some(one.point), d_u);
+    add_d_u::<T, R, M, N>(t, d_rows, v, two.rows, Some(two.point), d_u);
+    add_d_u::<T, R, M, N>(t, d_rows, v, half.rows, Some(half.point), d_u);
+    sum
 }
 
-/// The same for two rows of the matrices: those of a pair of points, or the ends.
+/// The same for two rows of the matrices: those of a pair of points, or the ends. Gives the sum of the
+/// first row's `dM`.
 #[inline(always)]
 fn add_d_u<T: Lanes, const R: usize, const M: usize, const N: usize>(
     t: T,
@@ -383,8 +403,9 @@ fn add_d_u<T: Lanes, const R: usize, const M: usize, const N: usize>(
     points: [usize; 2],
     pair: Option<f32>,
     d_u: &mut [[T::Vector; POINTS]; R],
-) {
+) -> T::Vector {
     let mut sums = [[t.zero(); 2]; R];
+    let mut total = t.zero();
     for (rows, first) in d_rows.as_chunks::<N>().0.iter().zip((0..).step_by(N)) {
         let v = &v[first..first + N + R - 1];
         let mut d_m = [[t.zero(); 2]; N];
@@ -395,6 +416,7 @@ fn add_d_u<T: Lanes, const R: usize, const M: usize, const N: usize>(
             };
         }
         for n in 0..N {
+            total = t.add(total, d_m[n][0]);
             for tap in 0..R {
                 for k in 0..2 {
                     sums[tap][k] = t.fma(d_m[n][k], v[n + tap][points[k]], sums[tap][k]);
@@ -407,6 +429,7 @@ fn add_d_u<T: Lanes, const R: usize, const M: usize, const N: usize>(
             d_u[point] = t.add(d_u[point], sum);
         }
     }
+    total
 }
 
 /// `dV[i] += sum over u of U[u] . dM[i - u]`

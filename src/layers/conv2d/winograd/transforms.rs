@@ -148,10 +148,13 @@ pub(super) struct Pair {
     scale: f32,
 }
 
+/// Which row of the matrices is that of the point 1.
+pub(super) const ONE: usize = 1;
+
 /// The finite points but 0. Rows 0 and 7 are those of 0 and infinity.
 pub(super) const PAIRS: [Pair; 3] = [
     Pair {
-        rows: [1, 2],
+        rows: [ONE, 2],
         point: 1.0,
         scale: -1.0 / 4.5,
     },
