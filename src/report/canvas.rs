@@ -293,23 +293,23 @@ impl Shape {
 
 /// The mean of each block of [`FINER`] by [`FINER`] pixels.
 fn shrunk(drawn: &RgbImage, [width, height]: [u32; 2]) -> RgbImage {
+    let (finer, row) = (FINER as usize, 3 * (width * FINER) as usize);
     let mut image = RgbImage::new(width, height);
-    let row = 3 * width as usize;
-    let blocks = drawn.chunks_exact(row * (FINER * FINER) as usize);
-    for (to, lines) in image.chunks_exact_mut(row).zip(blocks) {
-        let mut sums = vec![0; row];
-        for line in lines.chunks_exact(row * FINER as usize) {
-            let pixels = line.chunks_exact(3 * FINER as usize);
-            for (sums, pixels) in sums.chunks_exact_mut(3).zip(pixels) {
-                for pixel in pixels.chunks_exact(3) {
-                    for (sum, &byte) in sums.iter_mut().zip(pixel) {
-                        *sum += u32::from(byte);
-                    }
-                }
+    let mut pixels = image.chunks_exact_mut(3);
+    let mut sums = vec![0u16; row];
+    for lines in drawn.chunks_exact(row * finer) {
+        // Down first, byte by byte, and then across.
+        sums.fill(0);
+        for line in lines.chunks_exact(row) {
+            for (sum, &byte) in sums.iter_mut().zip(line) {
+                *sum += u16::from(byte);
             }
         }
-        for (to, sum) in to.iter_mut().zip(sums) {
-            *to = (sum / (FINER * FINER)) as u8;
+        for (sums, pixel) in sums.chunks_exact(3 * finer).zip(&mut pixels) {
+            for (colour, mean) in pixel.iter_mut().enumerate() {
+                let sum: u16 = sums.iter().skip(colour).step_by(3).sum();
+                *mean = (sum / (FINER * FINER) as u16) as u8;
+            }
         }
     }
     image
