@@ -982,6 +982,42 @@ fn of_several_nan_in_a_window_the_last_wins() {
     }
 }
 
+/// Fused with a convolution, whose one weight is 1, windows choose as they do alone: of a tie the first, of
+/// several NaN the last; nothing comes through ReLU where the largest is 0; and infinities that have no sum
+/// are no NaN.
+#[test]
+fn windows_behind_a_convolution_choose_as_alone() {
+    let network = network("input 1x4x4, conv2d 1 1, relu, max_pool2d 2");
+    let (nan, inf) = (f32::NAN, f32::INFINITY);
+    #[rustfmt::skip]
+    let x = vec![
+        1., 1.,   nan, 9.,
+        1., 0.,   8., nan,
+        -1., 0.,  inf, -inf,
+        -2., 0.,  2., inf,
+    ];
+    #[rustfmt::skip]
+    let expected = [
+        3., 0.,   0., 0.,
+        0., 0.,   0., 5.,
+        0., 0.,   9., 0.,
+        0., 0.,   0., 0.,
+    ];
+    let input = Tensor::from_shape_vec(vec![1, 1, 4, 4], x).unwrap();
+    let d_output = Tensor::from_shape_vec(vec![1, 1, 2, 2], vec![3., 5., 7., 9.]).unwrap();
+    for mut engine in engines(&network) {
+        let state = TrainingState::from_parameters(vec![1., 0.]);
+        engine.load(&state).unwrap();
+        let found = engine.backward(&input, &d_output).unwrap();
+        let name = engine.name();
+        let output = found.output.as_slice().unwrap();
+        assert!(output[1].is_nan(), "{name}");
+        assert_eq!([output[0], output[2], output[3]], [1., 0., inf], "{name}");
+        assert_eq!(found.d_input.as_slice(), Some(&expected[..]), "{name}");
+        assert_eq!(found.d_parameters[1], 17., "{name}");
+    }
+}
+
 #[test]
 fn a_window_of_minus_infinity_has_a_winner() {
     let network = network("input 1x2x2, max_pool2d 2 padding=1");
