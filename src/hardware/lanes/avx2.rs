@@ -108,6 +108,11 @@ unsafe impl Lanes for Avx2 {
     }
 
     #[inline(always)]
+    fn larger_of(self, a: __m256, b: __m256) -> __m256 {
+        avx2!(_mm256_max_ps(a, b))
+    }
+
+    #[inline(always)]
     fn any_nan(self, x: __m256) -> bool {
         avx2!(_mm256_movemask_ps(_mm256_cmp_ps::<_CMP_UNORD_Q>(x, x))) != 0
     }

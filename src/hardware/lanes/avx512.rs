@@ -118,6 +118,11 @@ unsafe impl Lanes for Avx512 {
     }
 
     #[inline(always)]
+    fn larger_of(self, a: __m512, b: __m512) -> __m512 {
+        avx512!(_mm512_max_ps(a, b))
+    }
+
+    #[inline(always)]
     fn any_nan(self, x: __m512) -> bool {
         avx512!(_mm512_cmp_ps_mask::<_CMP_UNORD_Q>(x, x)) != 0
     }

@@ -110,6 +110,9 @@ pub unsafe trait Lanes: Copy + Send + Sync + 'static {
     /// Where `a` is larger than `b`, which neither is if one is NaN.
     fn larger(self, a: Self::Vector, b: Self::Vector) -> Self::Mask;
 
+    /// The larger of two numbers, `b` where they are the same; of NaN nothing is said.
+    fn larger_of(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+
     /// Whether any lane is NaN.
     fn any_nan(self, x: Self::Vector) -> bool;
 

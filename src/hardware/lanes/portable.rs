@@ -92,6 +92,11 @@ unsafe impl Lanes for Portable {
     }
 
     #[inline(always)]
+    fn larger_of(self, a: Eight, b: Eight) -> Eight {
+        self.select(self.larger(a, b), a, b)
+    }
+
+    #[inline(always)]
     fn any_nan(self, x: Eight) -> bool {
         x.0.iter().any(|x| x.is_nan())
     }

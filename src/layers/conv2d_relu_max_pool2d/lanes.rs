@@ -64,15 +64,15 @@ impl<T: Lanes> Outputs<T> for Pooled<'_, T::Vector> {
             sum = t.add(sum, t.add(above, below));
         }
         match t.any_nan(sum) {
-            false => pool(t, [above, below], bias, y, winners, T::larger),
-            true => pool(t, [above, below], bias, y, winners, T::wins),
+            false => pool(t, [above, below], bias, y, winners, T::larger, T::larger_of),
+            true => pool(t, [above, below], bias, y, winners, T::wins, T::max),
         }
     }
 }
 
 /// Pools windows of two rows and two columns each, and sees to bias and ReLU.
 ///
-/// - `wins`: whether a candidate takes the place of a maximum
+/// - `wins`, `max`: whether a candidate takes the place of a maximum, and what is then there
 /// - `y`, `winners`: (windows), written, as many as there are
 #[inline(always)]
 fn pool<T: Lanes, const M: usize>(
@@ -82,26 +82,24 @@ fn pool<T: Lanes, const M: usize>(
     y: &mut [T::Vector],
     winners: &mut [Winner],
     wins: impl Fn(T, T::Vector, T::Vector) -> T::Mask,
+    max: impl Fn(T, T::Vector, T::Vector) -> T::Vector,
 ) {
     for n in 0..M / 2 {
         let (Some(y), Some(winner)) = (y.get_mut(n), winners.get_mut(n)) else {
             continue;
         };
-        // Of each row the larger, then of both: in the order in which a tie is decided. The bias
-        // is the same for all four, and so comes after.
+        // The row that has the largest, then its column: in the order in which a tie is decided. The
+        // bias is the same for all four, and so comes after.
         let ([a, b], [c, d]) = (
             [above[2 * n], above[2 * n + 1]],
             [below[2 * n], below[2 * n + 1]],
         );
-        let (top_wins, bottom_wins) = (wins(t, b, a), wins(t, d, c));
-        let (top, bottom) = (t.select(top_wins, b, a), t.select(bottom_wins, d, c));
-        let (top_right, bottom_right) = (t.bits(top_wins), t.bits(bottom_wins));
-        let down_wins = wins(t, bottom, top);
-        let down = t.bits(down_wins);
-        *y = t.relu(t.add(t.select(down_wins, bottom, top), bias));
+        let down = wins(t, max(t, d, c), max(t, b, a));
+        let (left, right) = (t.select(down, c, a), t.select(down, d, b));
+        *y = t.relu(t.add(max(t, right, left), bias));
         *winner = Winner {
-            right: down & bottom_right | !down & top_right,
-            down,
+            right: t.bits(wins(t, right, left)),
+            down: t.bits(down),
             through: !t.bits(t.at_most_zero(*y)),
         };
     }

@@ -225,20 +225,17 @@ fn outputs<T: Lanes, const R: usize, const M: usize, const N: usize>(
     for (pair, Pair { rows, point, .. }) in PAIRS.into_iter().enumerate() {
         if pair == 1 {
             // Not as the last ones, for their sums are each a chain that would be waited for.
-            for (point, k) in ENDS.into_iter().zip([0, M - 1]) {
-                let mut sums = y.map(|row| row[k]);
-                add_products(t, u, v, point, &mut sums);
-                for (row, sum) in y.iter_mut().zip(sums) {
-                    row[k] = sum;
-                }
+            let mut sums = y.map(|row| [row[0], row[M - 1]]);
+            add_products(t, u, v, ENDS, &mut sums);
+            for (row, sums) in y.iter_mut().zip(sums) {
+                [row[0], row[M - 1]] = sums;
             }
         }
-        let (mut plus, mut minus) = ([t.zero(); N], [t.zero(); N]);
-        add_products(t, u, v, rows[0], &mut plus);
-        add_products(t, u, v, rows[1], &mut minus);
-        for (n, row) in y.iter_mut().enumerate() {
+        let mut sums = [[t.zero(); 2]; N];
+        add_products(t, u, v, rows, &mut sums);
+        for (row, [plus, minus]) in y.iter_mut().zip(sums) {
             // Even powers of a point and of its opposite are the same, odd ones are not.
-            let (even, odd) = (t.add(plus[n], minus[n]), t.sub(plus[n], minus[n]));
+            let (even, odd) = (t.add(plus, minus), t.sub(plus, minus));
             for (k, sum) in row.iter_mut().enumerate() {
                 let part = if k % 2 == 0 { even } else { odd };
                 *sum = match pair {
@@ -251,7 +248,8 @@ fn outputs<T: Lanes, const R: usize, const M: usize, const N: usize>(
     y
 }
 
-/// `sums[n] += sum over u of U[u] . V[n + u]` at one point.
+/// `sums[n] += sum over u of U[u] . V[n + u]` at two points, for a sum is a chain that others fill the
+/// waits of.
 ///
 /// - `u`: (r, 8), `v`: (r + n - 1, 8)
 #[inline(always)]
@@ -259,13 +257,15 @@ fn add_products<T: Lanes, const R: usize, const N: usize>(
     t: T,
     u: &[[f32; POINTS]; R],
     v: &[[T::Vector; POINTS]],
-    point: usize,
-    sums: &mut [T::Vector; N],
+    points: [usize; 2],
+    sums: &mut [[T::Vector; 2]; N],
 ) {
     for tap in 0..R {
-        let weight = t.splat(u[tap][point]);
+        let weights = [t.splat(u[tap][points[0]]), t.splat(u[tap][points[1]])];
         for n in 0..N {
-            sums[n] = t.fma(weight, v[n + tap][point], sums[n]);
+            for k in 0..2 {
+                sums[n][k] = t.fma(weights[k], v[n + tap][points[k]], sums[n][k]);
+            }
         }
     }
 }
@@ -328,8 +328,7 @@ fn gradients<T: Lanes, const R: usize, const M: usize, const N: usize>(
     for (strip, v) in v.as_chunks().0.chunks_exact(input_rows(conv)).enumerate() {
         d_v.fill([t.zero(); POINTS]);
         for (o, (u, d_u)) in filters.iter().zip(&mut *d_filters).enumerate() {
-            take::<T, M>(t, d_y, o, strip * M, d_rows);
-            let sum = weight_gradients::<T, R, M, N>(t, d_rows, v, d_u);
+            let sum = weight_gradients::<T, R, M, N>(t, d_y, [o, strip * M], d_rows, v, d_u);
             outputs[o] = t.add(outputs[o], sum);
             if d_x.is_some() {
                 input_gradients::<T, R, M>(t, u, d_rows, d_v);
@@ -357,48 +356,46 @@ fn gradients<T: Lanes, const R: usize, const M: usize, const N: usize>(
     }
 }
 
-/// The gradients by a channel's outputs in a strip.
+/// `dU[u] += sum over i of dM[i] . V[i + u]` of channel `o` in the strip whose first column is `first`, two
+/// points at a time. Gives the sum of all gradients by the outputs, which the point 1 adds up.
 ///
-/// - `d_rows`: (rows) of m, written
-#[inline(always)]
-fn take<T: Lanes, const M: usize>(
-    t: T,
-    d_y: &impl Gradients<T>,
-    o: usize,
-    first: usize,
-    d_rows: &mut [[T::Vector; M]],
-) {
-    for (i, [above, below]) in d_rows.as_chunks_mut().0.iter_mut().enumerate() {
-        [*above, *below] = d_y.take(t, o, [2 * i, first]);
-    }
-}
-
-/// `dU[u] += sum over i of dM[i] . V[i + u]`, two points at a time. Gives the sum of all gradients by the
-/// outputs, which the point 1 adds up.
-///
-/// - `d_rows`: (rows) of m
+/// - `d_rows`: (rows) of m, written: the gradients by the outputs
 /// - `d_u`: (r, 8), added to
 #[inline(always)]
 fn weight_gradients<T: Lanes, const R: usize, const M: usize, const N: usize>(
     t: T,
-    d_rows: &[[T::Vector; M]],
+    d_y: &impl Gradients<T>,
+    [o, first]: [usize; 2],
+    d_rows: &mut [[T::Vector; M]],
     v: &[[T::Vector; POINTS]],
     d_u: &mut [[T::Vector; POINTS]; R],
 ) -> T::Vector {
+    // Taken where they are first needed: they are written while products are computed.
+    let taken = |i| {
+        let rows: &mut [[T::Vector; M]; N] = (&mut d_rows[i..i + N]).try_into().expect("N rows");
+        [rows[0], rows[1]] = d_y.take(t, o, [i, first]);
+        if N > 2 {
+            [rows[2], rows[3]] = d_y.take(t, o, [i + 2, first]);
+        }
+        *rows
+    };
+    add_d_u::<T, R, M, N>(t, taken, v, ENDS, None, d_u);
+    let kept = |i| array(d_rows, i);
     let [one, two, half] = PAIRS;
-    add_d_u::<T, R, M, N>(t, d_rows, v, ENDS, None, d_u);
-    let sum = add_d_u::<T, R, M, N>(t, d_rows, v, one.rows, Some(one.point), d_u);
-    add_d_u::<T, R, M, N>(t, d_rows, v, two.rows, Some(two.point), d_u);
-    add_d_u::<T, R, M, N>(t, d_rows, v, half.rows, Some(half.point), d_u);
+    let sum = add_d_u::<T, R, M, N>(t, kept, v, one.rows, Some(one.point), d_u);
+    add_d_u::<T, R, M, N>(t, kept, v, two.rows, Some(two.point), d_u);
+    add_d_u::<T, R, M, N>(t, kept, v, half.rows, Some(half.point), d_u);
     sum
 }
 
 /// The same for two rows of the matrices: those of a pair of points, or the ends. Gives the sum of the
 /// first row's `dM`.
+///
+/// - `rows`: gives the gradients by `N` rows of outputs from one on
 #[inline(always)]
 fn add_d_u<T: Lanes, const R: usize, const M: usize, const N: usize>(
     t: T,
-    d_rows: &[[T::Vector; M]],
+    mut rows: impl FnMut(usize) -> [[T::Vector; M]; N],
     v: &[[T::Vector; POINTS]],
     points: [usize; 2],
     pair: Option<f32>,
@@ -406,10 +403,10 @@ fn add_d_u<T: Lanes, const R: usize, const M: usize, const N: usize>(
 ) -> T::Vector {
     let mut sums = [[t.zero(); 2]; R];
     let mut total = t.zero();
-    for (rows, first) in d_rows.as_chunks::<N>().0.iter().zip((0..).step_by(N)) {
+    for first in (0..v.len() - (R - 1)).step_by(N) {
         let v = &v[first..first + N + R - 1];
         let mut d_m = [[t.zero(); 2]; N];
-        for (d_m, &row) in d_m.iter_mut().zip(rows) {
+        for (d_m, row) in d_m.iter_mut().zip(rows(first)) {
             *d_m = match pair {
                 Some(point) => output_transposed_at(t, point, row),
                 None => [row[0], row[M - 1]],
