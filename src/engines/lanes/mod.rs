@@ -188,8 +188,7 @@ pub struct Lanes<T: lanes::Lanes> {
     /// One a worker, and used by it alone, so that no lock ever waits.
     workspaces: Vec<Mutex<Workspace<T>>>,
     state: TrainingState,
-    /// The parameters, one for each worker that has had work in training: (P) each, of which those of bands
-    /// are not there.
+    /// The parameters, one a worker, once there is training: (P) each, of which those of bands are not there.
     copies: Vec<Mutex<Numbers<T>>>,
     /// What layers that are merged have, once there is training.
     bands: Vec<RwLock<Band<T>>>,
@@ -244,9 +243,8 @@ impl<T: lanes::Lanes> Lanes<T> {
             reason: error.to_string(),
         })?;
         let stages = plan::plan(&network, T::WIDTH, convolutions);
-        let workspaces = (0..workers.count())
-            .map(|_| Mutex::new(Workspace::new(lanes, &network, &normalisation, &stages)))
-            .collect();
+        let workspaces = workers
+            .each(|| Mutex::new(Workspace::new(lanes, &network, &normalisation, &stages)))?;
         let parameters = vec![0.0; network.parameter_count()];
         Ok(Self {
             lanes,
@@ -281,11 +279,9 @@ impl<T: lanes::Lanes> Lanes<T> {
             (self.slices).push(RwLock::new(Slice::new(self.lanes, parameters)));
         }
         let numbers = || Numbers::zeros(self.lanes, parameters);
-        while self.copies.len() < slices.clamp(1, self.workers.count()) {
-            self.copies.push(Mutex::new(numbers()));
-        }
         if self.sum.is_empty() {
             self.sum = numbers();
+            self.copies = self.workers.each(|| Mutex::new(numbers()))?;
             self.bands = bands::bands(self.lanes, &self.network, &self.stages);
         }
         let steps = Steps {
