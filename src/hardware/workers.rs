@@ -104,20 +104,27 @@ impl Workers {
         panic.map_or(Ok(()), |message| Err(Panicked(message)))
     }
 
-    /// A value for each of them, made by its own thread: allocators give every thread memory apart from that
-    /// of others, whose cores would ask for what lies behind theirs in advance.
+    /// So many values, each of a number, the first for worker 0, the next for worker 1 and so on, made by the
+    /// thread that it is for: allocators give every thread memory apart from that of others, whose cores would
+    /// ask for what lies behind theirs in advance.
     ///
     /// # Errors
     /// If one of them panicked.
-    pub fn each<V: Send>(&self, make: impl Fn() -> V + Sync) -> Result<Vec<V>, Panicked> {
+    pub fn make<V: Send>(
+        &self,
+        count: usize,
+        make: impl Fn(usize) -> V + Sync,
+    ) -> Result<Vec<V>, Panicked> {
         let made = Mutex::new(Vec::new());
-        self.run(self.count(), |worker| {
-            let value = make();
-            let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
-            made.push((worker.index, value));
+        self.run(count, |worker| {
+            for number in (worker.index..count).step_by(self.count()) {
+                let value = make(number);
+                let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
+                made.push((number, value));
+            }
         })?;
         let mut made = made.into_inner().unwrap_or_else(PoisonError::into_inner);
-        made.sort_by_key(|&(index, _)| index);
+        made.sort_by_key(|&(number, _)| number);
         Ok(made.into_iter().map(|(_, value)| value).collect())
     }
 }
@@ -234,6 +241,18 @@ mod tests {
             });
             assert_eq!(run, Ok(()));
             assert_eq!(arrived.load(Ordering::Relaxed), 200 * threads);
+        }
+    }
+
+    #[test]
+    fn values_are_made_by_the_threads_that_they_are_for() {
+        let workers = Workers::new(3).unwrap();
+        let threads = workers.make(3, |_| std::thread::current().id()).unwrap();
+        assert_eq!(threads[0], std::thread::current().id());
+        for count in [0, 1, 2, 3, 8] {
+            let made = workers.make(count, |n| (n, std::thread::current().id()));
+            let expected = (0..count).map(|n| (n, threads[n % 3])).collect();
+            assert_eq!(made, Ok(expected), "{count}");
         }
     }
 

@@ -17,6 +17,7 @@ use super::plan::{Kind, Stage};
 use super::read;
 use crate::hardware::cache;
 use crate::hardware::lanes::{Lanes, Numbers, kernel};
+use crate::hardware::workers::{Panicked, Workers};
 use crate::layers::linear_linear::{self, LinearLinear};
 use crate::network::Network;
 use crate::optimisers::{StatePart, TrainingState, clipping};
@@ -58,7 +59,15 @@ pub(super) struct Band<T: Lanes> {
 }
 
 /// All bands of a network, those of a pair one after the other.
-pub(super) fn bands<T: Lanes>(t: T, network: &Network, stages: &[Stage]) -> Vec<RwLock<Band<T>>> {
+///
+/// # Errors
+/// If a worker panics.
+pub(super) fn bands<T: Lanes>(
+    t: T,
+    workers: &Workers,
+    network: &Network,
+    stages: &[Stage],
+) -> Result<Vec<RwLock<Band<T>>>, Panicked> {
     let mut bands = Vec::new();
     for stage in stages {
         let Kind::LinearLinear(whole) = stage.kind else {
@@ -67,11 +76,13 @@ pub(super) fn bands<T: Lanes>(t: T, network: &Network, stages: &[Stage]) -> Vec<
         let (between, count) = (whole.first.out_features, count(&whole));
         for n in 0..count {
             let features = n * between / count..(n + 1) * between / count;
-            let band = Band::new(t, whole, stage.parameters(network), features);
-            bands.push(RwLock::new(band));
+            bands.push((whole, stage.parameters(network), features));
         }
     }
-    bands
+    workers.make(bands.len(), |n| {
+        let (whole, place, features) = bands[n].clone();
+        RwLock::new(Band::new(t, whole, place, features))
+    })
 }
 
 /// About how many bytes the bands are.

@@ -243,8 +243,8 @@ impl<T: lanes::Lanes> Lanes<T> {
             reason: error.to_string(),
         })?;
         let stages = plan::plan(&network, T::WIDTH, convolutions);
-        let workspaces = workers
-            .each(|| Mutex::new(Workspace::new(lanes, &network, &normalisation, &stages)))?;
+        let workspace = |_| Workspace::new(lanes, &network, &normalisation, &stages);
+        let workspaces = workers.make(workers.count(), |n| Mutex::new(workspace(n)))?;
         let parameters = vec![0.0; network.parameter_count()];
         Ok(Self {
             lanes,
@@ -281,8 +281,9 @@ impl<T: lanes::Lanes> Lanes<T> {
         let numbers = || Numbers::zeros(self.lanes, parameters);
         if self.sum.is_empty() {
             self.sum = numbers();
-            self.copies = self.workers.each(|| Mutex::new(numbers()))?;
-            self.bands = bands::bands(self.lanes, &self.network, &self.stages);
+            let workers = &self.workers;
+            self.copies = workers.make(workers.count(), |_| Mutex::new(numbers()))?;
+            self.bands = bands::bands(self.lanes, workers, &self.network, &self.stages)?;
         }
         let steps = Steps {
             lanes: self.lanes,
