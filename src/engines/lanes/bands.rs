@@ -303,7 +303,8 @@ mod tests {
         let text = "input 1x9x9, flatten, linear 25, linear 3, relu, linear 40, relu, linear 41, linear 2, linear 1, linear 1";
         let network = Network::new(&text.parse().unwrap(), None).unwrap();
         let stages = plan(&network, 8, Convolutions::Fastest);
-        let bands = bands(t, &network, &stages);
+        let workers = Workers::new(2).unwrap();
+        let bands = bands(t, &workers, &network, &stages).unwrap();
         assert_eq!(bands.len(), 5);
         let parameters = network.parameter_count();
         let state = TrainingState {

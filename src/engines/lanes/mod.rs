@@ -188,7 +188,8 @@ pub struct Lanes<T: lanes::Lanes> {
     /// One a worker, and used by it alone, so that no lock ever waits.
     workspaces: Vec<Mutex<Workspace<T>>>,
     state: TrainingState,
-    /// The parameters, one a worker, once there is training: (P) each, of which those of bands are not there.
+    /// The parameters, one for each worker that has had work in training: (P) each, of which those of bands
+    /// are not there.
     copies: Vec<Mutex<Numbers<T>>>,
     /// What layers that are merged have, once there is training.
     bands: Vec<RwLock<Band<T>>>,
@@ -279,11 +280,14 @@ impl<T: lanes::Lanes> Lanes<T> {
             (self.slices).push(RwLock::new(Slice::new(self.lanes, parameters)));
         }
         let numbers = || Numbers::zeros(self.lanes, parameters);
+        let workers = &self.workers;
+        let active = slices.clamp(1, workers.count());
+        if self.copies.len() < active {
+            self.copies = workers.make(active, |_| Mutex::new(numbers()))?;
+        }
         if self.sum.is_empty() {
-            self.sum = numbers();
-            let workers = &self.workers;
-            self.copies = workers.make(workers.count(), |_| Mutex::new(numbers()))?;
             self.bands = bands::bands(self.lanes, workers, &self.network, &self.stages)?;
+            self.sum = numbers();
         }
         let steps = Steps {
             lanes: self.lanes,

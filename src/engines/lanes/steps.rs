@@ -280,7 +280,8 @@ impl<T: Lanes> Steps<'_, T> {
     }
 
     /// Gives the gradients of the others' slices back, as far as this worker's part is of them. Those of bands
-    /// may still be wanted by others, of more than two workers.
+    /// are wanted by all: of two workers the other may have to ask for some of its own again, of more it
+    /// would be many.
     fn gradients_were_read(&self, batch: &Batch, index: usize, part: &Part, active: usize) {
         let count = slices::count(batch.len(), T::WIDTH);
         let mine = index * count / active..(index + 1) * count / active;

@@ -136,7 +136,7 @@ pub fn frame_len(conv: &Conv2d) -> usize {
 }
 
 /// How many vectors the backward pass needs for a while: the spread gradients (O, oh, columns),
-/// and the sums of the outputs or of four filters of one channel.
+/// and the sums of the outputs' gradients or of four filters of one channel.
 pub fn scratch_len(conv: &Conv2d) -> usize {
     let [kernel_height, kernel_width] = conv.window.kernel;
     let sums = conv.out_channels.max(4 * kernel_height * kernel_width);
@@ -292,7 +292,7 @@ fn backward_kernel<T: Lanes>(
 /// then column `n + padding - v + kw - 1`, whatever the stride and wherever the edge.
 ///
 /// - `spread`: (O, oh, [`spread_width`]), written
-/// - `sums`: (O), written: what each bias added to
+/// - `sums`: (O), written: the gradient by each bias, lane by lane
 #[inline(always)]
 fn spread<T: Lanes>(
     t: T,

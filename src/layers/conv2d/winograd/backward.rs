@@ -19,7 +19,7 @@ struct Lengths {
     turned: usize,
     /// Those of one channel's tile with their rows transformed: (8, 8).
     d_x_half: usize,
-    /// What each bias added to: (O).
+    /// The gradient by each bias, lane by lane: (O).
     sums: usize,
 }
 

@@ -56,7 +56,7 @@ pub(super) fn input_len(winograd: &Winograd) -> usize {
 }
 
 /// How many vectors of `width` lanes the backward pass needs for a while: the gradients of the
-/// transformed weight (O, r, 8) and those summed over the lanes; what each bias added to (O); of a strip, the
+/// transformed weight (O, r, 8) and those summed over the lanes; the gradient by each bias (O); of a strip, the
 /// gradients by the outputs of a channel (rows, m) and by the transformed input (rows, 8).
 pub(super) fn scratch_len(winograd: &Winograd, width: usize) -> usize {
     let (conv, d_u) = (&winograd.conv, weight_len(&winograd.conv));
@@ -312,12 +312,12 @@ fn gradients<T: Lanes, const R: usize, const M: usize, const N: usize>(
     let len = weight_len(conv);
     let (d_u, scratch) = scratch.split_at_mut(len);
     let (sums, scratch) = scratch.split_at_mut(len.div_ceil(T::WIDTH));
-    let (outputs, scratch) = scratch.split_at_mut(conv.out_channels);
+    let (bias_sums, scratch) = scratch.split_at_mut(conv.out_channels);
     let (d_rows, scratch) = scratch.split_at_mut(output_rows(conv) * M);
     let d_v = &mut scratch[..input_rows(conv) * POINTS];
 
     d_u.fill(t.zero());
-    outputs.fill(t.zero());
+    bias_sums.fill(t.zero());
     if let Some(d_x) = &mut d_x {
         d_x.fill(t.zero());
     }
@@ -329,7 +329,7 @@ fn gradients<T: Lanes, const R: usize, const M: usize, const N: usize>(
         d_v.fill([t.zero(); POINTS]);
         for (o, (u, d_u)) in filters.iter().zip(&mut *d_filters).enumerate() {
             let sum = weight_gradients::<T, R, M, N>(t, d_y, [o, strip * M], d_rows, v, d_u);
-            outputs[o] = t.add(outputs[o], sum);
+            bias_sums[o] = t.add(bias_sums[o], sum);
             if d_x.is_some() {
                 input_gradients::<T, R, M>(t, u, d_rows, d_v);
             }
@@ -339,7 +339,7 @@ fn gradients<T: Lanes, const R: usize, const M: usize, const N: usize>(
         }
     }
 
-    t.add_sums(outputs, d_bias);
+    t.add_sums(bias_sums, d_bias);
     let sums = &mut t.numbers_mut(sums)[..len]; // sums: (O, r, 8)
     sums.fill(0.0);
     t.add_sums(d_u, sums);
@@ -357,7 +357,7 @@ fn gradients<T: Lanes, const R: usize, const M: usize, const N: usize>(
 }
 
 /// `dU[u] += sum over i of dM[i] . V[i + u]` of channel `o` in the strip whose first column is `first`, two
-/// points at a time. Gives the sum of all gradients by the outputs, which the point 1 adds up.
+/// points at a time. Gives the sum of the channel's gradients in the strip, which the point 1 adds up.
 ///
 /// - `d_rows`: (rows) of m, written: the gradients by the outputs
 /// - `d_u`: (r, 8), added to
@@ -391,7 +391,7 @@ fn weight_gradients<T: Lanes, const R: usize, const M: usize, const N: usize>(
 /// The same for two rows of the matrices: those of a pair of points, or the ends. Gives the sum of the
 /// first row's `dM`.
 ///
-/// - `rows`: gives the gradients by `N` rows of outputs from one on
+/// - `rows`: gives the gradients by `N` rows of outputs, from a given one on
 #[inline(always)]
 fn add_d_u<T: Lanes, const R: usize, const M: usize, const N: usize>(
     t: T,
