@@ -244,8 +244,9 @@ impl<T: lanes::Lanes> Lanes<T> {
             reason: error.to_string(),
         })?;
         let stages = plan::plan(&network, T::WIDTH, convolutions);
-        let workspace = |_| Workspace::new(lanes, &network, &normalisation, &stages);
-        let workspaces = workers.make(workers.count(), |n| Mutex::new(workspace(n)))?;
+        let workspaces = workers.make(workers.count(), |_| {
+            Mutex::new(Workspace::new(lanes, &network, &normalisation, &stages))
+        })?;
         let parameters = vec![0.0; network.parameter_count()];
         Ok(Self {
             lanes,
