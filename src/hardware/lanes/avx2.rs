@@ -133,8 +133,8 @@ unsafe impl Lanes for Avx2 {
     }
 
     #[inline(always)]
-    fn at_most_zero(self, x: __m256) -> __m256 {
-        avx2!(_mm256_cmp_ps::<_CMP_LE_OQ>(x, _mm256_setzero_ps()))
+    fn through_relu(self, x: __m256) -> __m256 {
+        avx2!(_mm256_cmp_ps::<_CMP_NLE_UQ>(x, _mm256_setzero_ps()))
     }
 
     #[inline(always)]

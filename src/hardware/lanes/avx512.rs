@@ -143,8 +143,8 @@ unsafe impl Lanes for Avx512 {
     }
 
     #[inline(always)]
-    fn at_most_zero(self, x: __m512) -> __mmask16 {
-        avx512!(_mm512_cmp_ps_mask::<_CMP_LE_OQ>(x, _mm512_setzero_ps()))
+    fn through_relu(self, x: __m512) -> __mmask16 {
+        avx512!(_mm512_cmp_ps_mask::<_CMP_NLE_UQ>(x, _mm512_setzero_ps()))
     }
 
     #[inline(always)]

@@ -122,8 +122,8 @@ pub unsafe trait Lanes: Copy + Send + Sync + 'static {
     /// Where both are the same number.
     fn equal(self, a: Self::Vector, b: Self::Vector) -> Self::Mask;
 
-    /// Where `x` is 0 or less, which NaN is not.
-    fn at_most_zero(self, x: Self::Vector) -> Self::Mask;
+    /// Where [`Lanes::relu`] leaves `x` as it is: where it is more than 0, or NaN.
+    fn through_relu(self, x: Self::Vector) -> Self::Mask;
 
     /// Where the first `WIDTH` of `words` are below `bound`.
     fn below(self, words: &[u32], bound: u32) -> Self::Mask;

@@ -112,8 +112,8 @@ unsafe impl Lanes for Portable {
     }
 
     #[inline(always)]
-    fn at_most_zero(self, x: Eight) -> [bool; 8] {
-        std::array::from_fn(|k| x.0[k] <= 0.0)
+    fn through_relu(self, x: Eight) -> [bool; 8] {
+        std::array::from_fn(|k| x.0[k] > 0.0 || x.0[k].is_nan())
     }
 
     #[inline(always)]

@@ -10,9 +10,15 @@ use crate::hardware::lanes::{Lanes, kernel, tiles, with_rows};
 
 /// What takes a convolution's outputs, still without the bias.
 pub trait Outputs<T: Lanes> {
-    /// Takes the outputs of channel `o` at rows `i` and `i + 1`, `M` columns from `j` on, all of them
+    /// Takes the outputs of channel `o` at `N` rows from `i` on, `M` columns from `j` on, all of them
     /// even. Those beyond the last row or column are to be left alone.
-    fn put<const M: usize>(&mut self, t: T, o: usize, at: [usize; 2], pixels: [[T::Vector; M]; 2]);
+    fn put<const M: usize, const N: usize>(
+        &mut self,
+        t: T,
+        o: usize,
+        at: [usize; 2],
+        pixels: [[T::Vector; M]; N],
+    );
 }
 
 /// What gives the gradients by a convolution's outputs.
@@ -73,12 +79,12 @@ pub struct Plain<'a, V> {
 
 impl<T: Lanes> Outputs<T> for Plain<'_, T::Vector> {
     #[inline(always)]
-    fn put<const M: usize>(
+    fn put<const M: usize, const N: usize>(
         &mut self,
         t: T,
         o: usize,
         [i, j]: [usize; 2],
-        pixels: [[T::Vector; M]; 2],
+        pixels: [[T::Vector; M]; N],
     ) {
         let [height, width] = self.size;
         let bias = t.splat(self.bias[o]);

@@ -6,13 +6,13 @@ use std::ops::Range;
 use crate::hardware::lanes::Lanes;
 use crate::layers::conv2d::lanes::{Gradients, Outputs, weighted_windows};
 
-/// Which pixel of its window each maximum came from, bit by bit for the lanes: whether it is the
-/// right one, and whether it is the lower one; and whether ReLU lets it through.
+/// Which pixel of its window each maximum came from, bit by bit for the lanes: whether it is a left one or
+/// a right one, neither where ReLU lets nothing through; and whether it is a lower one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Winner {
+    left: u16,
     right: u16,
     down: u16,
-    through: u16,
 }
 
 /// The windows of channel `o` that `M` columns from `at` on fill, as they follow in (O, ph, pw); none
@@ -46,26 +46,33 @@ pub struct Pooled<'a, V> {
 
 impl<T: Lanes> Outputs<T> for Pooled<'_, T::Vector> {
     #[inline(always)]
-    fn put<const M: usize>(
+    fn put<const M: usize, const N: usize>(
         &mut self,
         t: T,
         o: usize,
-        at: [usize; 2],
-        [above, below]: [[T::Vector; M]; 2],
+        [i, j]: [usize; 2],
+        pixels: [[T::Vector; M]; N],
     ) {
-        let Some(windows) = windows::<M>(self.size, o, at) else {
-            return;
-        };
-        let (y, winners) = (&mut self.y[windows.clone()], &mut self.winners[windows]);
         let bias = t.splat(self.bias[o]);
         // That none is NaN is sooner seen by their sum than by comparing each with itself.
-        let mut sum = t.add(above[0], below[0]);
-        for (&above, &below) in above[1..].iter().zip(&below[1..]) {
-            sum = t.add(sum, t.add(above, below));
+        let mut sum = t.zero();
+        for [above, below] in pixels.as_chunks().0 {
+            let mut here = t.zero();
+            for (&above, &below) in above.iter().zip(below) {
+                here = t.add(here, t.add(above, below));
+            }
+            sum = t.add(sum, here);
         }
-        match t.any_nan(sum) {
-            false => pool(t, [above, below], bias, y, winners, T::larger, T::larger_of),
-            true => pool(t, [above, below], bias, y, winners, T::wins, T::max),
+        let nan = t.any_nan(sum);
+        for (n, &rows) in pixels.as_chunks().0.iter().enumerate() {
+            let Some(windows) = windows::<M>(self.size, o, [i + 2 * n, j]) else {
+                continue;
+            };
+            let (y, winners) = (&mut self.y[windows.clone()], &mut self.winners[windows]);
+            match nan {
+                false => pool(t, rows, bias, y, winners, T::larger, T::larger_of),
+                true => pool(t, rows, bias, y, winners, T::wins, T::max),
+            }
         }
     }
 }
@@ -97,10 +104,12 @@ fn pool<T: Lanes, const M: usize>(
         let down = wins(t, max(t, d, c), max(t, b, a));
         let (left, right) = (t.select(down, c, a), t.select(down, d, b));
         *y = t.relu(t.add(max(t, right, left), bias));
+        let through = t.bits(t.through_relu(*y));
+        let right = through & t.bits(wins(t, right, left));
         *winner = Winner {
-            right: t.bits(wins(t, right, left)),
+            left: through & !right,
+            right,
             down: t.bits(down),
-            through: !t.bits(t.at_most_zero(*y)),
         };
     }
 }
@@ -120,20 +129,16 @@ pub struct PooledGradients<'a, V> {
 #[inline(always)]
 fn spread<T: Lanes, const M: usize>(
     t: T,
-    winner: Winner,
+    Winner { left, right, down }: Winner,
     d_y: T::Vector,
     rows: &mut [[T::Vector; M]; 2],
     n: usize,
 ) {
-    let Winner {
-        right,
-        down,
-        through,
-    } = winner;
-    for (row, here) in rows.iter_mut().zip([through & !down, through & down]) {
-        for (k, here) in [here & !right, here & right].into_iter().enumerate() {
-            row[2 * n + k] = t.select(t.mask(here), d_y, t.zero());
-        }
+    let ([above, below], down) = (rows, t.mask(down));
+    for (k, here) in [left, right].into_iter().enumerate() {
+        let here = t.select(t.mask(here), d_y, t.zero());
+        above[2 * n + k] = t.select(down, t.zero(), here);
+        below[2 * n + k] = t.select(down, here, t.zero());
     }
 }
 
@@ -182,13 +187,9 @@ impl<T: Lanes> Gradients<T> for PooledGradients<'_, T::Vector> {
             let winners = &self.winners[first..][..windows];
             let d_y = &self.d_y[first..][..windows];
             for b in 0..windows {
-                let Winner {
-                    right,
-                    down,
-                    through,
-                } = winners[b];
+                let Winner { left, right, down } = winners[b];
                 let weight = t.select(t.mask(down), weights[1], weights[0]);
-                for (k, here) in [through & !right, through & right].into_iter().enumerate() {
+                for (k, here) in [left, right].into_iter().enumerate() {
                     let sum = &mut sums[2 * b + k];
                     *sum = t.fma_where(t.mask(here), weight, d_y[b], *sum);
                 }

@@ -32,6 +32,6 @@ kernel! {
 #[inline(always)]
 fn backward_kernel<T: Lanes>(t: T, x: &[T::Vector], d_y: &[T::Vector], d_x: &mut [T::Vector]) {
     for ((d_x, &d_y), &x) in d_x.iter_mut().zip(d_y).zip(x) {
-        *d_x = t.select(t.at_most_zero(x), t.zero(), d_y);
+        *d_x = t.select(t.through_relu(x), d_y, t.zero());
     }
 }

@@ -165,11 +165,7 @@ fn strips<T: Lanes, const R: usize, const M: usize, const N: usize>(
         for (o, u) in filters.iter().enumerate() {
             for i in (0..conv.output[0]).step_by(N) {
                 let pixels = outputs::<T, R, M, N>(t, u, &v[i..]);
-                // No loop, which would be one over memory: these are in registers.
-                y.put(t, o, [i, strip * M], array(&pixels, 0));
-                if N > 2 {
-                    y.put(t, o, [i + 2, strip * M], array(&pixels, 2));
-                }
+                y.put(t, o, [i, strip * M], pixels);
             }
         }
     }
@@ -221,31 +217,60 @@ fn outputs<T: Lanes, const R: usize, const M: usize, const N: usize>(
     v: &[[T::Vector; POINTS]],
 ) -> [[T::Vector; M]; N] {
     let v = &v[..R + N - 1];
+    let [one, two, half] = PAIRS;
+    // The powers of 1 are all 1.
+    let parts = even_and_odd::<T, R, N>(t, u, v, one.rows);
     let mut y = [[t.zero(); M]; N];
-    for (pair, Pair { rows, point, .. }) in PAIRS.into_iter().enumerate() {
-        if pair == 1 {
-            // Not as the last ones, for their sums are each a chain that would be waited for.
-            let mut sums = y.map(|row| [row[0], row[M - 1]]);
-            add_products(t, u, v, ENDS, &mut sums);
-            for (row, sums) in y.iter_mut().zip(sums) {
-                [row[0], row[M - 1]] = sums;
-            }
-        }
-        let mut sums = [[t.zero(); 2]; N];
-        add_products(t, u, v, rows, &mut sums);
-        for (row, [plus, minus]) in y.iter_mut().zip(sums) {
-            // Even powers of a point and of its opposite are the same, odd ones are not.
-            let (even, odd) = (t.add(plus, minus), t.sub(plus, minus));
-            for (k, sum) in row.iter_mut().enumerate() {
-                let part = if k % 2 == 0 { even } else { odd };
-                *sum = match pair {
-                    0 => part,
-                    _ => t.fma(t.splat(point.powi(k as i32)), part, *sum),
-                };
-            }
+    for (row, parts) in y.iter_mut().zip(parts) {
+        for (k, sum) in row.iter_mut().enumerate() {
+            *sum = parts[k % 2];
         }
     }
+    // Not as the last ones, for their sums are each a chain that would be waited for.
+    let mut sums = y.map(|row: [_; M]| [row[0], row[M - 1]]);
+    add_products(t, u, v, ENDS, &mut sums);
+    for (row, sums) in y.iter_mut().zip(sums) {
+        [row[0], row[M - 1]] = sums;
+    }
+    add_pair(t, u, v, two, &mut y);
+    add_pair(t, u, v, half, &mut y);
     y
+}
+
+/// What a point and its opposite add to `N` rows of outputs.
+#[inline(always)]
+fn add_pair<T: Lanes, const R: usize, const M: usize, const N: usize>(
+    t: T,
+    u: &[[f32; POINTS]; R],
+    v: &[[T::Vector; POINTS]],
+    Pair { rows, point, .. }: Pair,
+    y: &mut [[T::Vector; M]; N],
+) {
+    for (row, parts) in y.iter_mut().zip(even_and_odd::<T, R, N>(t, u, v, rows)) {
+        for (k, sum) in row.iter_mut().enumerate() {
+            *sum = match k {
+                0 => t.add(parts[0], *sum),
+                _ => t.fma(t.splat(point.powi(k as i32)), parts[k % 2], *sum),
+            };
+        }
+    }
+}
+
+/// The sum and the difference of a point's products and its opposite's: their even powers are the same, the
+/// odd ones are not.
+#[inline(always)]
+fn even_and_odd<T: Lanes, const R: usize, const N: usize>(
+    t: T,
+    u: &[[f32; POINTS]; R],
+    v: &[[T::Vector; POINTS]],
+    rows: [usize; 2],
+) -> [[T::Vector; 2]; N] {
+    let mut sums = [[t.zero(); 2]; N];
+    add_products(t, u, v, rows, &mut sums);
+    for [plus, minus] in &mut sums {
+        [*plus, *minus] = [t.add(*plus, *minus), t.sub(*plus, *minus)];
+    }
+    sums
 }
 
 /// `sums[n] += sum over u of U[u] . V[n + u]` at two points, for a sum is a chain that others fill the
@@ -326,7 +351,9 @@ fn gradients<T: Lanes, const R: usize, const M: usize, const N: usize>(
     let d_rows = d_rows.as_chunks_mut().0; // d_rows: (rows) of m
     let d_v = d_v.as_chunks_mut().0; // d_v: (rows) of eight
     for (strip, v) in v.as_chunks().0.chunks_exact(input_rows(conv)).enumerate() {
-        d_v.fill([t.zero(); POINTS]);
+        if d_x.is_some() {
+            d_v.fill([t.zero(); POINTS]);
+        }
         for (o, (u, d_u)) in filters.iter().zip(&mut *d_filters).enumerate() {
             let sum = weight_gradients::<T, R, M, N>(t, d_y, [o, strip * M], d_rows, v, d_u);
             bias_sums[o] = t.add(bias_sums[o], sum);

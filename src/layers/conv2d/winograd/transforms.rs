@@ -106,15 +106,17 @@ pub(super) fn output_transposed_at<T: Lanes, const M: usize>(
     point: f32,
     y: [T::Vector; M],
 ) -> [T::Vector; 2] {
-    // The even and the odd powers, by Horner's rule from the highest down.
-    let square = t.splat(point * point);
+    // The even and the odd powers, by Horner's rule from the highest down; what the odd ones have more, the
+    // point itself, with the last.
+    let square = point * point;
     let (mut even, mut odd) = (y[M - 2], y[M - 1]);
-    for k in (0..M - 2).step_by(2).rev() {
-        even = t.fma(square, even, y[k]);
-        odd = t.fma(square, odd, y[k + 1]);
+    for k in (2..M - 2).step_by(2).rev() {
+        even = t.fma(t.splat(square), even, y[k]);
+        odd = t.fma(t.splat(square), odd, y[k + 1]);
     }
-    let [plus, minus] = [point, -point].map(|point| t.splat(point));
-    [t.fma(plus, odd, even), t.fma(minus, odd, even)]
+    even = t.fma(t.splat(square), even, y[0]);
+    odd = t.fma(t.splat(square * point), odd, t.mul(t.splat(point), y[1]));
+    [t.add(even, odd), t.sub(even, odd)]
 }
 
 /// Row `i` of `A`: the powers of its point.
