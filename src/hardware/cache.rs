@@ -3,6 +3,8 @@
 //! What another core has takes its time to come, but many lines come at once. Either is a hint: no number
 //! is changed.
 
+use std::time::{Duration, Instant};
+
 /// Bytes of a line.
 const LINE: usize = 64;
 
@@ -15,19 +17,70 @@ pub fn will_write(numbers: &[f32]) {
 
 /// Gives numbers that were read back to memory, since another core is going to write them.
 ///
-/// Only AMD's processors need it: theirs do not take a line for [`will_write`] that they have themselves and
-/// another core, too. Stores take those, one after the other: 680 lines in 5 us where both cores have a
-/// cache in common, and in 45 us where they have none; given back, in 2 us.
+/// Only AMD's processors may need it: theirs do not take a line for [`will_write`] that they have themselves
+/// and another core, too. Stores take those, one after the other: 680 lines in 5 us where both cores have a
+/// cache in common, and in 45 us where they have none; given back, in 2 us. But to give back takes time,
+/// too: whether it is worth it a [`Trial`] finds out.
 pub fn give_back(numbers: &[f32]) {
     if gives_back() {
         lines(numbers).for_each(give_line_back);
     }
 }
 
-/// A number in each of their lines.
+/// Finds out, again and again, whether steps are faster if lines are given back. It depends on the processor
+/// and on which of its cores the threads are, which on a machine that is shared changes as they run.
+#[derive(Debug, Default)]
+pub struct Trial {
+    /// Since the trial began.
+    steps: usize,
+    began: Option<Instant>,
+    /// The shortest block without giving back, and with it.
+    shortest: [Option<Duration>; 2],
+    gives_back: bool,
+}
+
+impl Trial {
+    /// Steps that are timed together.
+    const BLOCK: usize = 8;
+
+    /// Blocks that are timed, without and with in turn. The shortest counts, for others were disturbed.
+    const BLOCKS: usize = 16;
+
+    /// Steps from one trial to the next.
+    const PERIOD: usize = 1024;
+
+    /// Whether lines are given back in the step that begins `now`.
+    pub fn step(&mut self, now: Instant) -> bool {
+        let block = self.steps / Self::BLOCK;
+        if self.steps.is_multiple_of(Self::BLOCK) && block <= Self::BLOCKS {
+            if block == 0 {
+                *self = Self::default();
+            } else if let Some(began) = self.began {
+                let shortest = &mut self.shortest[(block - 1) % 2];
+                let time = now.duration_since(began);
+                *shortest = Some(shortest.map_or(time, |shortest| shortest.min(time)));
+            }
+            self.began = Some(now);
+            self.gives_back = match block {
+                Self::BLOCKS => self.shortest[1] < self.shortest[0],
+                _ => block % 2 == 1,
+            };
+        }
+        self.steps = (self.steps + 1) % Self::PERIOD;
+        self.gives_back
+    }
+}
+
+/// Asks for what is going to be read, so that it comes from memory while other work is done.
 #[inline(always)]
-fn lines(numbers: &[f32]) -> impl Iterator<Item = *const f32> {
-    (numbers.chunks(LINE / size_of::<f32>())).map(|line| line.as_ptr())
+pub fn will_read(bytes: &[u8]) {
+    lines(bytes).for_each(read_line);
+}
+
+/// The first of the values in each of their lines.
+#[inline(always)]
+fn lines<V>(values: &[V]) -> impl Iterator<Item = *const V> {
+    (values.chunks(LINE / size_of::<V>())).map(|line| line.as_ptr())
 }
 
 /// Whether this is a processor of AMD's with the instruction.
@@ -70,6 +123,20 @@ fn give_line_back(_at: *const f32) {}
 
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 #[inline(always)]
+fn read_line(at: *const u8) {
+    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+
+    // SAFETY: in 64-bit mode every processor has the instruction, and no address can make it fail.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+}
+
+/// Not known how, where this was not measured.
+#[cfg(not(all(target_arch = "x86_64", not(miri))))]
+#[inline(always)]
+fn read_line(_at: *const u8) {}
+
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+#[inline(always)]
 fn take_line(at: *const f32) {
     // SAFETY: in 64-bit mode a processor has the instruction or does nothing instead (AMD64
     // Architecture Programmer's Manual, volume 3, PREFETCHW), and no address can make it fail.
@@ -94,6 +161,29 @@ mod tests {
         give_back(&numbers);
         give_back(&numbers[5..7]);
         give_back(&[]);
+        will_read(&[1; 1003]);
+        will_read(&[]);
         assert!((0..1003).map(|n| n as f32).eq(numbers));
+    }
+
+    /// What one step takes by a clock of the test's own, without giving back and with it.
+    #[test]
+    fn a_trial_finds_the_faster_way_and_finds_out_when_it_changes() {
+        let (mut trial, mut now) = (Trial::default(), Instant::now());
+        let mut given_back = |times: [u64; 2]| {
+            let steps = (0..Trial::PERIOD).map(|step| {
+                let gives_back = trial.step(now);
+                // Somebody else needs the core now and then.
+                let disturbed = if step % 100 == 0 { 900 } else { 0 };
+                now += Duration::from_micros(times[usize::from(gives_back)] + disturbed);
+                usize::from(gives_back)
+            });
+            steps.sum::<usize>()
+        };
+        let tried = Trial::BLOCK * Trial::BLOCKS;
+        let rest = Trial::PERIOD - tried;
+        assert_eq!(given_back([80, 85]), tried / 2);
+        assert_eq!(given_back([99, 85]), tried / 2 + rest);
+        assert_eq!(given_back([80, 85]), tried / 2);
     }
 }

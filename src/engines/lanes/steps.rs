@@ -10,9 +10,10 @@
 //! Where the gradient's norm is clipped, they also meet twice between the sum and the update, for the
 //! norm is that of all parts: when all have their sums, and when all have read them.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, RwLock};
+use std::time::Instant;
 
 use super::bands::{self, Band};
 use super::part::{self, Part, Step};
@@ -21,7 +22,7 @@ use super::workspace::Workspace;
 use super::{locked, read, write};
 use crate::data::Batch;
 use crate::engines::{Metrics, slices};
-use crate::hardware::cache;
+use crate::hardware::cache::{self, Trial};
 use crate::hardware::lanes::{Lanes, Numbers};
 use crate::hardware::workers::{Abandoned, Panicked, Worker, Workers};
 use crate::layers::dropout::Draws;
@@ -97,6 +98,8 @@ impl<T: Lanes> Steps<'_, T> {
             done: &done,
             taken: &AtomicU32::new(0),
             stop: &AtomicBool::new(false),
+            trial: &Mutex::default(),
+            gives_back: &AtomicBool::new(false),
             each: &Mutex::new(each),
         };
         let ended = self.workers.run(active, |worker| {
@@ -123,13 +126,22 @@ impl<T: Lanes> Steps<'_, T> {
         workspace.prepare_training();
         let (mine, active) = (&shared.parts[worker.index], shared.parts.len());
         let bands = || self.bands_of(worker.index, active);
-        for batch in batches {
+        let mut batches = batches.peekable();
+        while let Some(batch) = batches.next() {
             // Who updates has met the others since, so all read the same.
             let done = shared.done.load(Ordering::Relaxed);
             shared.copy_parameters(worker.index, &mut parameters);
             let next = |count| shared.take(worker.index, count);
-            let prepared = || self.shares_were_read(worker.index, active);
+            let gives_back = shared.gives_back.load(Ordering::Relaxed);
+            let prepared = || {
+                if gives_back {
+                    self.shares_were_read(worker.index, active);
+                }
+            };
             self.slice_gradients(&mut workspace, &parameters, &batch, done, next, prepared);
+            if let Some(next) = batches.peek() {
+                will_read(next, worker.index, active, T::WIDTH);
+            }
             read(mine).will_change();
             for band in bands() {
                 read(band).will_change();
@@ -152,7 +164,9 @@ impl<T: Lanes> Steps<'_, T> {
                     }
                 }
             }
-            self.gradients_were_read(&batch, worker.index, &read(mine), active);
+            if gives_back {
+                self.gradients_were_read(&batch, worker.index, &read(mine), active);
+            }
             if worker.index == 0 {
                 let done = done + u64::from(self.update);
                 // Before anybody else's code is called, which may panic.
@@ -160,6 +174,8 @@ impl<T: Lanes> Steps<'_, T> {
                 let flow = locked(shared.each)(done, self.metrics(&batch));
                 shared.stop.store(flow.is_break(), Ordering::Relaxed);
                 shared.taken.store(0, Ordering::Relaxed);
+                let gives_back = locked(shared.trial).step(Instant::now());
+                shared.gives_back.store(gives_back, Ordering::Relaxed);
             }
             worker.wait()?;
             if shared.stop.load(Ordering::Relaxed) {
@@ -284,7 +300,7 @@ impl<T: Lanes> Steps<'_, T> {
     /// would be many.
     fn gradients_were_read(&self, batch: &Batch, index: usize, part: &Part, active: usize) {
         let count = slices::count(batch.len(), T::WIDTH);
-        let mine = index * count / active..(index + 1) * count / active;
+        let mine = first_slices(index, active, count);
         for slice in (0..count).filter(|slice| !mine.contains(slice)) {
             let d_parameters = &read(&self.slices[slice]).d_parameters;
             for piece in &part.pieces {
@@ -310,6 +326,22 @@ impl<T: Lanes> Steps<'_, T> {
     }
 }
 
+/// Of `count` slices, those that the worker at `index` of `active` takes before others.
+fn first_slices(index: usize, active: usize, count: usize) -> Range<usize> {
+    index * count / active..(index + 1) * count / active
+}
+
+/// Asks for the images that the worker at `index` of `active` is going to read first.
+///
+/// - `width`: how many images the lanes have
+fn will_read(batch: &Batch, index: usize, active: usize, width: usize) {
+    let mine = first_slices(index, active, slices::count(batch.len(), width));
+    let first = mine.start * slices::length(batch.len(), width);
+    for n in first..batch.len().min(first + width) {
+        cache::will_read(batch.image(n));
+    }
+}
+
 /// What the workers tell each other.
 struct Shared<'a, 'p, F> {
     /// One a worker.
@@ -319,6 +351,10 @@ struct Shared<'a, 'p, F> {
     /// Which slices somebody has taken, the first being the lowest bit.
     taken: &'a AtomicU32,
     stop: &'a AtomicBool,
+    /// Of the first worker.
+    trial: &'a Mutex<Trial>,
+    /// What it says.
+    gives_back: &'a AtomicBool,
     each: &'a Mutex<F>,
 }
 
@@ -327,12 +363,13 @@ impl<F> Shared<'_, '_, F> {
     ///
     /// - `parameters`: (P), written but for those of bands
     fn copy_parameters(&self, index: usize, parameters: &mut [f32]) {
+        // Of more than two workers, the others may still want to read it.
+        let gives_back = self.parts.len() == 2 && self.gives_back.load(Ordering::Relaxed);
         for (owner, part) in self.parts.iter().enumerate() {
             for piece in &read(part).pieces {
                 let length = piece.state.parameters.len();
                 parameters[piece.first..][..length].copy_from_slice(piece.state.parameters);
-                // Of more than two workers, the others may still want to read it.
-                if owner != index && self.parts.len() == 2 {
+                if owner != index && gives_back {
                     piece.was_read();
                 }
             }
@@ -343,7 +380,7 @@ impl<F> Shared<'_, '_, F> {
     /// the last batch, whose gradients its core still has.
     fn take(&self, index: usize, count: usize) -> Option<usize> {
         const { assert!(slices::MOST <= u32::BITS as usize) }
-        let first = index * count / self.parts.len();
+        let first = first_slices(index, self.parts.len(), count).start;
         (first..count).chain(0..first).find(|slice| {
             let bit = 1 << slice;
             let free = |taken: u32| taken & bit == 0;
