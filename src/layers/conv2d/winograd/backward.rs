@@ -202,18 +202,29 @@ fn row<T: Lanes, Y: Gradients<T>, const M: usize>(
     }
 }
 
-/// `dU[f] += dM[f] . V[f]^T`, summed over the lanes.
-///
-/// A sum over lanes for every weight would take as long as the products. So the gradients are
-/// turned: of a group of outputs, as many as a vector has quads, the same quad of each is put into
-/// one vector. Multiplied by that quad of a channel, repeated, it adds up a weight of each output
-/// in its own quad, and only four lanes are left to be summed.
-///
-/// - `d_m`: (O, block), `v`: (C, block)
-/// - `turned`: (block, quads of a vector, groups of outputs), for a while
-/// - `d_u`: (groups of outputs, quads of channels), written by the first block, then added to
+kernel! {
+    /// `dU[f] += dM[f] . V[f]^T`, summed over the lanes.
+    ///
+    /// A sum over lanes for every weight would take as long as the products. So the gradients are
+    /// turned: of a group of outputs, as many as a vector has quads, the same quad of each is put into
+    /// one vector. Multiplied by that quad of a channel, repeated, it adds up a weight of each output
+    /// in its own quad, and only four lanes are left to be summed.
+    ///
+    /// - `d_m`: (O, block), `v`: (C, block)
+    /// - `turned`: (block, quads of a vector, groups of outputs), for a while
+    /// - `d_u`: (groups of outputs, quads of channels), written by the first block, then added to
+    fn weight_gradients(
+        winograd: &Winograd,
+        block: usize,
+        d_m: &[T::Vector],
+        v: &[T::Vector],
+        turned: &mut [T::Vector],
+        d_u: &mut [T::Vector],
+    ) = weight_gradients_kernel;
+}
+
 #[inline(always)]
-fn weight_gradients<T: Lanes>(
+fn weight_gradients_kernel<T: Lanes>(
     t: T,
     winograd: &Winograd,
     block: usize,
@@ -273,12 +284,22 @@ fn weight_gradients<T: Lanes>(
     }
 }
 
-/// `dV[f] = U[f]^T . dM[f]`
-///
-/// - `u`: (C, O), `d_m`: (O, block)
-/// - `d_v`: (C, block), written
+kernel! {
+    /// `dV[f] = U[f]^T . dM[f]`
+    ///
+    /// - `u`: (C, O), `d_m`: (O, block)
+    /// - `d_v`: (C, block), written
+    fn input_gradients(
+        winograd: &Winograd,
+        block: usize,
+        u: &[f32],
+        d_m: &[T::Vector],
+        d_v: &mut [T::Vector],
+    ) = input_gradients_kernel;
+}
+
 #[inline(always)]
-fn input_gradients<T: Lanes>(
+fn input_gradients_kernel<T: Lanes>(
     t: T,
     winograd: &Winograd,
     block: usize,
@@ -304,13 +325,23 @@ fn input_gradients<T: Lanes>(
     }
 }
 
-/// `d_x += B (dV B^T)`, the tiles added where they overlap.
-///
-/// - `d_v`: (64, C, block)
-/// - `half`: (8, 8), for a while
-/// - `d_x`: (C, H, W), written with the first block, then added to
+kernel! {
+    /// `d_x += B (dV B^T)`, the tiles added where they overlap.
+    ///
+    /// - `d_v`: (64, C, block)
+    /// - `half`: (8, 8), for a while
+    /// - `d_x`: (C, H, W), written with the first block, then added to
+    fn add_d_x(
+        winograd: &Winograd,
+        block: usize,
+        d_v: &[T::Vector],
+        half: &mut [T::Vector],
+        d_x: &mut [T::Vector],
+    ) = add_d_x_kernel;
+}
+
 #[inline(always)]
-fn add_d_x<T: Lanes>(
+fn add_d_x_kernel<T: Lanes>(
     t: T,
     winograd: &Winograd,
     block: usize,

@@ -110,6 +110,8 @@ fn transform_input<T: Lanes>(
     }
 }
 
+/// The outputs of a block, all rows of points before any column.
+///
 /// - `u`: (64, C, O), filled up, `v`: (64, C, block)
 #[inline(always)]
 fn channels<T: Lanes, const M: usize>(
@@ -121,47 +123,104 @@ fn channels<T: Lanes, const M: usize>(
     scratch: &mut [T::Vector],
     y: &mut impl Outputs<T>,
 ) {
-    let (inputs, outputs) = (winograd.conv.in_channels, winograd.conv.out_channels);
-    let (columns, filled) = (winograd.block, winograd.filled(block));
-    let v_apart = spacing(inputs * columns);
-    let half_apart = spacing(outputs * columns * M);
+    let (outputs, columns) = (winograd.conv.out_channels, winograd.block);
+    let apart = spacing(outputs * columns * M);
     // half: (8, O, block, m)
     let (products, half) = scratch.split_at_mut(products_len(winograd));
-    for i in 0..POINTS {
-        let half = &mut half[i * half_apart..][..half_apart];
-        for rows in tiles(outputs, T::ROWS) {
-            with_rows!(rows.len(), T, R => {
-                let apart = spacing(R * columns);
-                for j in 0..POINTS {
-                    let f = i * POINTS + j;
-                    let u = Matrix::new(&u[f * u_apart(&winograd.conv)..], [inputs, outputs]); // u: (C, O)
-                    let v = Matrix::new(&v[f * v_apart..], [inputs, columns]); // v: (C, block)
-                    let products = &mut products[j * apart..][..R * columns]; // (R, block)
-                    for n in (0..filled).step_by(4) {
-                        let mut sums = [[t.zero(); 4]; R];
-                        let numbers = |c| u.of_row(c, rows.start);
-                        let vectors = |c| v.of_row(c, n);
-                        add_product(t, inputs, numbers, vectors, &mut sums);
-                        for (r, sums) in sums.iter().enumerate() {
-                            products[r * columns + n..][..4].copy_from_slice(sums);
-                        }
-                    }
-                }
-                for r in 0..R {
-                    for k in 0..winograd.tiles_of(block).len() {
-                        let pixels = output::<T, M>(t, eight(products, r * columns + k, apart));
-                        let place = ((rows.start + r) * columns + k) * M;
-                        half[place..][..M].copy_from_slice(&pixels);
-                    }
-                }
-            });
-        }
+    for (i, half) in half.chunks_exact_mut(apart).take(POINTS).enumerate() {
+        row(t, winograd, block, i, u, v, products, half);
     }
     for o in 0..outputs {
         for (k, at) in winograd.tiles_of(block).enumerate() {
             let place = (o * columns + k) * M;
-            put::<T, M>(t, o, at, &half[place..], half_apart, y);
+            put::<T, M>(t, o, at, &half[place..], apart, y);
         }
+    }
+}
+
+kernel! {
+    /// Row `i` of the products, `M = U . V`, and `A^T` along it. Compiled by itself, it has registers for all
+    /// its pointers.
+    ///
+    /// - `u`: (64, C, O), filled up, `v`: (64, C, block)
+    /// - `products`: (8, outputs of a tile, block), for a while
+    /// - `half`: (O, block, m), written
+    fn row(
+        winograd: &Winograd,
+        block: usize,
+        i: usize,
+        u: &[f32],
+        v: &[T::Vector],
+        products: &mut [T::Vector],
+        half: &mut [T::Vector],
+    ) = row_kernel;
+}
+
+#[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "the tensors of the formula")]
+fn row_kernel<T: Lanes>(
+    t: T,
+    winograd: &Winograd,
+    block: usize,
+    i: usize,
+    u: &[f32],
+    v: &[T::Vector],
+    products: &mut [T::Vector],
+    half: &mut [T::Vector],
+) {
+    let (inputs, outputs) = (winograd.conv.in_channels, winograd.conv.out_channels);
+    let (columns, filled) = (winograd.block, winograd.filled(block));
+    let v_apart = spacing(inputs * columns);
+    for rows in tiles(outputs, T::ROWS) {
+        with_rows!(rows.len(), T, R => {
+            let apart = spacing(R * columns);
+            for j in 0..POINTS {
+                let f = i * POINTS + j;
+                let u = Matrix::new(&u[f * u_apart(&winograd.conv)..], [inputs, outputs]); // u: (C, O)
+                let v = Matrix::new(&v[f * v_apart..], [inputs, columns]); // v: (C, block)
+                let products = &mut products[j * apart..][..R * columns]; // (R, block)
+                for n in (0..filled).step_by(4) {
+                    let mut sums = [[t.zero(); 4]; R];
+                    let numbers = |c| u.of_row(c, rows.start);
+                    let vectors = |c| v.of_row(c, n);
+                    add_product(t, inputs, numbers, vectors, &mut sums);
+                    for (r, sums) in sums.iter().enumerate() {
+                        products[r * columns + n..][..4].copy_from_slice(sums);
+                    }
+                }
+            }
+        });
+        let (apart, tiles) = (
+            spacing(rows.len() * columns),
+            winograd.tiles_of(block).len(),
+        );
+        for (r, half) in half[rows.start * columns * winograd.side..]
+            .chunks_exact_mut(columns * winograd.side)
+            .take(rows.len())
+            .enumerate()
+        {
+            match winograd.side {
+                4 => transform_row::<T, 4>(t, tiles, &products[r * columns..], apart, half),
+                _ => transform_row::<T, 6>(t, tiles, &products[r * columns..], apart, half),
+            }
+        }
+    }
+}
+
+/// `A^T` along a row of the products of some tiles.
+///
+/// - `products`: (8, tiles), the points `apart` from each other
+/// - `half`: (tiles, m), written
+#[inline(always)]
+fn transform_row<T: Lanes, const M: usize>(
+    t: T,
+    tiles: usize,
+    products: &[T::Vector],
+    apart: usize,
+    half: &mut [T::Vector],
+) {
+    for (k, half) in half.as_chunks_mut().0.iter_mut().take(tiles).enumerate() {
+        *half = output::<T, M>(t, eight(products, k, apart));
     }
 }
 
