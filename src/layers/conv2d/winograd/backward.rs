@@ -129,7 +129,7 @@ fn backward_kernel<T: Lanes, Y: Gradients<T>>(
             }
         }
         if let Some(d_x) = &mut d_x {
-            add_d_x(t, winograd, block, v, d_x_half, d_x);
+            put_d_x(t, winograd, block, v, d_x_half, d_x);
         }
     }
     t.add_sums(sums, d_bias);
@@ -326,22 +326,22 @@ fn input_gradients_kernel<T: Lanes>(
 }
 
 kernel! {
-    /// `d_x += B (dV B^T)`, the tiles added where they overlap.
+    /// `d_x = B (dV B^T)`, the tiles added where they overlap.
     ///
     /// - `d_v`: (64, C, block)
     /// - `half`: (8, 8), for a while
-    /// - `d_x`: (C, H, W), written with the first block, then added to
-    fn add_d_x(
+    /// - `d_x`: (C, H, W), written, or added to where an earlier tile has been
+    fn put_d_x(
         winograd: &Winograd,
         block: usize,
         d_v: &[T::Vector],
         half: &mut [T::Vector],
         d_x: &mut [T::Vector],
-    ) = add_d_x_kernel;
+    ) = put_d_x_kernel;
 }
 
 #[inline(always)]
-fn add_d_x_kernel<T: Lanes>(
+fn put_d_x_kernel<T: Lanes>(
     t: T,
     winograd: &Winograd,
     block: usize,
@@ -352,10 +352,8 @@ fn add_d_x_kernel<T: Lanes>(
     let conv = &winograd.conv;
     let ([height, width], [above, left]) = (conv.input, conv.window.padding);
     let apart = spacing(conv.in_channels * winograd.block);
+    let overlap = POINTS - winograd.side;
     for (c, d_x) in d_x.chunks_exact_mut(height * width).enumerate() {
-        if block == 0 {
-            d_x.fill(t.zero());
-        }
         for (k, [i, j]) in winograd.tiles_of(block).enumerate() {
             let inside =
                 i >= above && j >= left && i + 8 <= height + above && j + 8 <= width + left;
@@ -365,20 +363,34 @@ fn add_d_x_kernel<T: Lanes>(
                 half[a * POINTS..][..POINTS].copy_from_slice(&row);
             }
             for b in 0..POINTS {
-                let pixels = input_transposed(t, eight(half, b, POINTS));
+                let mut pixels = input_transposed(t, eight(half, b, POINTS));
+                // How many rows of the column the tiles to the left or above have written.
+                let rows = match (i, j) {
+                    (_, 1..) if b < overlap => POINTS,
+                    (1.., _) => overlap,
+                    _ => 0,
+                };
                 if inside {
                     let first = (i - above) * width + j - left + b;
-                    let mut sums = eight(d_x, first, width);
-                    for (sum, pixel) in sums.iter_mut().zip(pixels) {
-                        *sum = t.add(*sum, pixel);
+                    if rows > 0 {
+                        let sums = eight(d_x, first, width);
+                        for (a, (pixel, sum)) in pixels.iter_mut().zip(sums).enumerate() {
+                            if a < rows {
+                                *pixel = t.add(sum, *pixel);
+                            }
+                        }
                     }
-                    write_eight(sums, d_x, first, width);
+                    write_eight(pixels, d_x, first, width);
                 } else {
                     for (a, pixel) in pixels.into_iter().enumerate() {
                         let (m, n) = ((i + a).wrapping_sub(above), (j + b).wrapping_sub(left));
                         if m < height && n < width {
-                            let place = m * width + n;
-                            d_x[place] = t.add(d_x[place], pixel);
+                            let place = &mut d_x[m * width + n];
+                            *place = if a < rows {
+                                t.add(*place, pixel)
+                            } else {
+                                pixel
+                            };
                         }
                     }
                 }
