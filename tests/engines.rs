@@ -1051,6 +1051,42 @@ fn windows_behind_a_convolution_choose_as_alone() {
     }
 }
 
+/// A transform may spread NaN over its tile, but neither hides it nor carries it to another tile, whichever
+/// of the rows that are pooled together it is in.
+#[test]
+fn nan_is_seen_by_the_windows_behind_a_wide_convolution() {
+    const SIDE: usize = 12;
+    for channels in [1, 2] {
+        let text = format!("input {channels}x12x12, conv2d 1 5, relu, max_pool2d 2");
+        let network = network(&text);
+        let parameters = (0..network.parameter_count()).map(|n| (n % 7) as f32 - 2.);
+        let state = TrainingState::from_parameters(parameters.collect());
+        let pixels = (0..channels * SIDE * SIDE).map(|n| (n * 5 % 11) as f32 - 4.);
+        let clean = Tensor::from_shape_vec(vec![1, channels, SIDE, SIDE], pixels.collect());
+        let clean = clean.unwrap();
+        let d_output = Tensor::from_elem(vec![1, 1, 4, 4], 1.);
+        // A row of the input, and which windows of the first column look at it.
+        for (row, windows) in [(0, 0..1), (7, 1..4), (11, 3..4)] {
+            let mut input = clean.clone();
+            input[[0, channels - 1, row, 0]] = f32::NAN;
+            for mut engine in engines(&network) {
+                engine.load(&state).unwrap();
+                let expected = engine.backward(&clean, &d_output).unwrap().output;
+                let found = engine.backward(&input, &d_output).unwrap().output;
+                let name = engine.name();
+                for i in 0..4 {
+                    let seen = found[[0, 0, i, 0]].is_nan();
+                    assert!(seen || !windows.contains(&i), "{name}: {i} of {row}");
+                    for j in 2..4 {
+                        let place = [0, 0, i, j];
+                        assert_eq!(found[place], expected[place], "{name}: {place:?}");
+                    }
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn a_window_of_minus_infinity_has_a_winner() {
     let network = network("input 1x2x2, max_pool2d 2 padding=1");

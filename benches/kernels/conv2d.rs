@@ -229,18 +229,18 @@ impl OnLanes for BehindPooling<'_> {
             winograd::forward(t, &winograd, x, &u, kept, &mut scratch, &mut y);
         }
         let (mut d_weight, mut d_bias) = (vec![0.0; weight.len()], vec![0.0; bias.len()]);
-        let mut run = |turn: usize, d_weight: &mut [f32]| {
+        let mut run = |turn: usize, d_weight: &mut [f32], d_bias: &mut [f32]| {
             let d_y = PooledGradients {
                 size: pool.output,
                 winners: &winners_of[turn],
                 d_y: &d_y_groups[turn],
             };
-            let (v, scratch, d_bias) = (&mut kept[turn], &mut scratch, &mut d_bias);
+            let (v, scratch) = (&mut kept[turn], &mut scratch);
             winograd::backward(t, &winograd, &u, v, &d_y, None, scratch, d_weight, d_bias);
         };
 
-        run(0, &mut d_weight);
-        let mut expected = vec![0.0; weight.len()];
+        run(0, &mut d_weight, &mut d_bias);
+        let (mut expected, mut expected_bias) = (vec![0.0; weight.len()], vec![0.0; bias.len()]);
         for image in (0..T::WIDTH).map(|lane| lane % SETS) {
             let [weight, bias, x, d_y] = [weight, bias, &problem.x[image], &d_y[image]]
                 .map(|numbers| numbers.iter().map(|&x| f64::from(x)).collect::<Vec<_>>());
@@ -250,12 +250,13 @@ impl OnLanes for BehindPooling<'_> {
             relu::reference::forward(&y, &mut y_relu);
             max_pool2d::reference::backward(&pool, &y_relu, &d_y, &mut d_relu);
             relu::reference::backward(&y, &d_relu, &mut d_conv);
-            let (mut d_x, mut d_bias) = (vec![0.0; x.len()], vec![0.0; bias.len()]);
-            let d_weight = &mut expected;
-            reference::backward(conv, &x, &weight, &d_conv, &mut d_x, d_weight, &mut d_bias);
+            let mut d_x = vec![0.0; x.len()];
+            let (d_weight, d_bias) = (&mut expected, &mut expected_bias);
+            reference::backward(conv, &x, &weight, &d_conv, &mut d_x, d_weight, d_bias);
         }
         let group = "fused_weight_gradient";
         check(group, &d_weight, &expected);
+        check(group, &d_bias, &expected_bias);
         // A group of images reads the weight once.
         let elements = weight.len() / T::WIDTH + problem.x[0].len() + 2 * windows;
         let case = Case {
@@ -269,7 +270,7 @@ impl OnLanes for BehindPooling<'_> {
             bytes: (size_of::<f32>() * elements) as u64,
             memory_bound: false,
         };
-        bench.time(case, |turn| run(turn, &mut d_weight));
+        bench.time(case, |turn| run(turn, &mut d_weight, &mut d_bias));
     }
 }
 

@@ -56,7 +56,8 @@
 //! pooling, where of four gradients three are 0, a row of `A d_y` is sooner computed than all of them
 //! kept. Only `dV`, whose rows would stay as long as they are, is kept whole, where `V` was, and each of its
 //! tiles transformed at once. The gradient by the bias is a sum of gradients, as `dM` is at the point 1, whose
-//! powers are all 1.
+//! powers are all 1. Each of these passes is a function that is compiled by itself: where all are one, there are
+//! more pointers than registers, and to count those on in memory takes as long as the arithmetic.
 //! `weight` has what is done once a batch, `transforms` the matrices themselves.
 //!
 //! With one input channel the 64 products are no sums, and their transforms take longer than they do:
@@ -146,10 +147,11 @@ impl Winograd {
             return one_channel::backward_flops(self, d_x_wanted);
         }
         let (side, points) = (self.side as u64, POINTS as u64);
+        let transposed = self.transposed_flops();
         let outputs = match pooled {
             // Of each window two columns are weighted, for every row of points again.
-            true => points * self.output_tiles() * (side * side + 6 * side),
-            false => self.output_flops(6 * side),
+            true => points * self.output_tiles() * (side * side + transposed),
+            false => self.output_flops(transposed),
         };
         let d_weight = self.products_flops() + outputs;
         match d_x_wanted {
@@ -175,6 +177,12 @@ impl Winograd {
     /// outputs, each of `once`.
     fn output_flops(&self, once: u64) -> u64 {
         (POINTS + self.side) as u64 * once * self.output_tiles()
+    }
+
+    /// Those of `A y` for the outputs of one row or column: of each pair of points m - 2 multiply-adds, a
+    /// product, a sum and a difference.
+    fn transposed_flops(&self) -> u64 {
+        3 * (2 * self.side as u64 - 1)
     }
 
     /// Tiles of all outputs.

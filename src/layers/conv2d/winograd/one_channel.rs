@@ -74,7 +74,8 @@ pub(super) fn forward_flops(winograd: &Winograd) -> u64 {
 /// The same of the backward pass.
 pub(super) fn backward_flops(winograd: &Winograd, d_x_wanted: bool) -> u64 {
     // For either gradient again: what one has is in registers.
-    let each = products_flops(winograd) + outputs_flops(winograd, 6 * winograd.side);
+    let transposed = winograd.transposed_flops() as usize;
+    let each = products_flops(winograd) + outputs_flops(winograd, transposed);
     match d_x_wanted {
         true => 2 * each + inputs_flops(winograd, 39),
         false => each,
