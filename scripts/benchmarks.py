@@ -373,6 +373,18 @@ def convolution_table(samples, reasons):
     return lines
 
 
+def generation():
+    """Family and model of the processor, where Linux tells them: its name may be hidden."""
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return ""
+    fields = dict(map(str.strip, line.split(":", 1)) for line in lines if ":" in line)
+    if "cpu family" not in fields or "model" not in fields:
+        return ""
+    return f" (family {fields['cpu family']}, model {fields['model']})"
+
+
 def heading(arguments, longhand, versions):
     """What was measured on what, with what."""
     cpu = json.loads(output_of([longhand.program, "devices", "--json"]))["cpu"]
@@ -384,7 +396,7 @@ def heading(arguments, longhand, versions):
     return [
         "# Benchmarks",
         "",
-        f"- {datetime.date.today()}, {cpu['name']}, {cpu['threads']} threads, {' '.join(cpu['features'])}",
+        f"- {datetime.date.today()}, {cpu['name']}{generation()}, {cpu['threads']} threads, {' '.join(cpu['features'])}",
         f"- {version}, commit {commit}, engine `{longhand.engine}`"
         + (", built elsewhere" if arguments.program else ""),
         f"- {others}",

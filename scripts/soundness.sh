@@ -115,7 +115,7 @@ for part in "${parts[@]}"; do
         MIRIFLAGS="-Zmiri-disable-isolation -Zmiri-disable-stacked-borrows -Zmiri-ignore-leaks"
         cargo +nightly miri test --locked --no-default-features --lib -- workers
         cargo +nightly miri test --locked --no-default-features --test engines -- \
-            nan_in_an_image a_tie a_window
+            nan_in_an_image a_tie a_window windows_behind
         ;;
     valgrind)
         command -v valgrind > /dev/null || { echo "valgrind is not installed"; exit 1; }
