@@ -1,7 +1,7 @@
 //! Lines of the cache, asked for before they are needed, or given back.
 //!
-//! What another core has takes its time to come, but many lines come at once. Either is a hint: no number
-//! is changed.
+//! What another core has takes its time to come, but many lines come at once. These are hints: no number is
+//! changed.
 
 use std::time::{Duration, Instant};
 
@@ -67,6 +67,16 @@ impl Trial {
             };
         }
         self.steps = (self.steps + 1) % Self::PERIOD;
+        self.gives_back
+    }
+
+    /// The time from here to the next step is nobody's: what is between is no step.
+    pub fn pause(&mut self) {
+        self.began = None;
+    }
+
+    /// What the last step was told.
+    pub fn gives_back(&self) -> bool {
         self.gives_back
     }
 }
@@ -185,5 +195,22 @@ mod tests {
         assert_eq!(given_back([80, 85]), tried / 2);
         assert_eq!(given_back([99, 85]), tried / 2 + rest);
         assert_eq!(given_back([80, 85]), tried / 2);
+    }
+
+    /// Epochs of a few steps, and much time between them.
+    #[test]
+    fn a_trial_goes_on_over_short_epochs() {
+        let (mut trial, mut now) = (Trial::default(), Instant::now());
+        for _ in 0..Trial::PERIOD / 20 {
+            trial.pause();
+            for _ in 0..20 {
+                let faster = trial.step(now);
+                now += Duration::from_micros(if faster { 70 } else { 80 });
+            }
+            now += Duration::from_secs(1);
+        }
+        assert!(trial.gives_back());
+        let left = trial.shortest.map(|shortest| shortest.unwrap());
+        assert_eq!(left, [640, 560].map(Duration::from_micros));
     }
 }

@@ -32,6 +32,7 @@ use super::{
     check_images, check_normalisation, check_state, check_tensors, outputs, slices,
 };
 use crate::data::{Batch, Dataset, Images, Normalisation, batches};
+use crate::hardware::cache::Trial;
 use crate::hardware::lanes::{self, Numbers, Path, Portable};
 #[cfg(target_arch = "x86_64")]
 use crate::hardware::lanes::{Avx2, Avx512};
@@ -197,6 +198,8 @@ pub struct Lanes<T: lanes::Lanes> {
     slices: Vec<RwLock<Slice<T>>>,
     /// The gradient of the last batch: (P), once there is training.
     sum: Numbers<T>,
+    /// Whether steps give lines of the cache back.
+    trial: Mutex<Trial>,
     /// With these parameters, since one image was asked for.
     one_image: Option<OneImage<T>>,
 }
@@ -260,6 +263,7 @@ impl<T: lanes::Lanes> Lanes<T> {
             bands: Vec::new(),
             slices: Vec::new(),
             sum: Numbers::zeros(lanes, 0),
+            trial: Mutex::default(),
             one_image: None,
         })
     }
@@ -300,6 +304,7 @@ impl<T: lanes::Lanes> Lanes<T> {
             bands: &self.bands,
             slices: &self.slices[..slices],
             rule,
+            trial: &self.trial,
             update,
         };
         Ok(steps.run(&mut self.state, &mut self.sum, batches, each)?)

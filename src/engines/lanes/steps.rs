@@ -65,6 +65,8 @@ pub(super) struct Steps<'a, T: Lanes> {
     /// As many as any of the batches has, or more.
     pub(super) slices: &'a [RwLock<Slice<T>>],
     pub(super) rule: &'a StepRule,
+    /// Whether lines that were read are given back: goes on from one run to the next.
+    pub(super) trial: &'a Mutex<Trial>,
     /// Whether parameters are updated, or only gradients wanted.
     pub(super) update: bool,
 }
@@ -91,6 +93,11 @@ impl<T: Lanes> Steps<'_, T> {
         for band in self.bands {
             write(band).load(self.lanes, state);
         }
+        let gives_back = {
+            let mut trial = locked(self.trial);
+            trial.pause();
+            trial.gives_back()
+        };
         let whole = (state.whole(), &mut *sum);
         let parts = part::parts(self.network, self.stages, active, whole);
         let shared = Shared {
@@ -98,8 +105,7 @@ impl<T: Lanes> Steps<'_, T> {
             done: &done,
             taken: &AtomicU32::new(0),
             stop: &AtomicBool::new(false),
-            trial: &Mutex::default(),
-            gives_back: &AtomicBool::new(false),
+            gives_back: &AtomicBool::new(gives_back),
             each: &Mutex::new(each),
         };
         let ended = self.workers.run(active, |worker| {
@@ -174,7 +180,7 @@ impl<T: Lanes> Steps<'_, T> {
                 let flow = locked(shared.each)(done, self.metrics(&batch));
                 shared.stop.store(flow.is_break(), Ordering::Relaxed);
                 shared.taken.store(0, Ordering::Relaxed);
-                let gives_back = locked(shared.trial).step(Instant::now());
+                let gives_back = locked(self.trial).step(Instant::now());
                 shared.gives_back.store(gives_back, Ordering::Relaxed);
             }
             worker.wait()?;
@@ -331,14 +337,22 @@ fn first_slices(index: usize, active: usize, count: usize) -> Range<usize> {
     index * count / active..(index + 1) * count / active
 }
 
-/// Asks for the images that the worker at `index` of `active` is going to read first.
+/// Asks for the first images that the worker at `index` of `active` is going to read, as many as go into the
+/// nearest cache.
 ///
 /// - `width`: how many images the lanes have
 fn will_read(batch: &Batch, index: usize, active: usize, width: usize) {
+    const BYTES: usize = 16 * 1024;
     let mine = first_slices(index, active, slices::count(batch.len(), width));
     let first = mine.start * slices::length(batch.len(), width);
-    for n in first..batch.len().min(first + width) {
-        cache::will_read(batch.image(n));
+    let images = (first..batch.len()).take(width).map(|n| batch.image(n));
+    let mut bytes = 0;
+    for image in images {
+        bytes += image.len();
+        if bytes > BYTES {
+            break;
+        }
+        cache::will_read(image);
     }
 }
 
@@ -351,9 +365,7 @@ struct Shared<'a, 'p, F> {
     /// Which slices somebody has taken, the first being the lowest bit.
     taken: &'a AtomicU32,
     stop: &'a AtomicBool,
-    /// Of the first worker.
-    trial: &'a Mutex<Trial>,
-    /// What it says.
+    /// Whether lines are given back in this step. The first worker writes it between the last two meetings.
     gives_back: &'a AtomicBool,
     each: &'a Mutex<F>,
 }

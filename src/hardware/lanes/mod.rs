@@ -122,7 +122,7 @@ pub unsafe trait Lanes: Copy + Send + Sync + 'static {
     /// Where both are the same number.
     fn equal(self, a: Self::Vector, b: Self::Vector) -> Self::Mask;
 
-    /// Where [`Lanes::relu`] leaves `x` as it is: where it is more than 0, or NaN.
+    /// Where a gradient comes through [`Lanes::relu`]: where `x` is more than 0, or NaN.
     fn through_relu(self, x: Self::Vector) -> Self::Mask;
 
     /// Where the first `WIDTH` of `words` are below `bound`.

@@ -10,7 +10,7 @@ use crate::hardware::lanes::{Lanes, kernel, tiles, with_rows};
 
 /// What takes a convolution's outputs, still without the bias.
 pub trait Outputs<T: Lanes> {
-    /// Takes the outputs of channel `o` at `N` rows from `i` on, `M` columns from `j` on, all of them
+    /// Takes the outputs of channel `o` at `N` rows from `i` on, `M` columns from `j` on, all four numbers
     /// even. Those beyond the last row or column are to be left alone.
     fn put<const M: usize, const N: usize>(
         &mut self,

@@ -53,6 +53,7 @@ impl<T: Lanes> Outputs<T> for Pooled<'_, T::Vector> {
         [i, j]: [usize; 2],
         pixels: [[T::Vector; M]; N],
     ) {
+        const { assert!(M.is_multiple_of(2) && N.is_multiple_of(2)) }
         let bias = t.splat(self.bias[o]);
         // That none is NaN is sooner seen by their sum than by comparing each with itself.
         let mut sum = t.zero();

@@ -26,7 +26,7 @@ kernel! {
     /// - `u`: [`Winograd::weight_len`] numbers, from [`super::transform_weight`]
     /// - `v`: [`Winograd::input_len`] vectors, written: what the backward pass needs of `x`
     /// - `scratch`: [`Winograd::scratch_len`] vectors
-    /// - `y`: takes the outputs, by two rows and an even number of columns
+    /// - `y`: takes the outputs, by an even number of rows and of columns
     pub fn forward[Y: Outputs<T>](
         winograd: &Winograd,
         x: &[T::Vector],

@@ -56,8 +56,8 @@
 //! pooling, where of four gradients three are 0, a row of `A d_y` is sooner computed than all of them
 //! kept. Only `dV`, whose rows would stay as long as they are, is kept whole, where `V` was, and each of its
 //! tiles transformed at once. The gradient by the bias is a sum of gradients, as `dM` is at the point 1, whose
-//! powers are all 1. Each of these passes is a function that is compiled by itself: where all are one, there are
-//! more pointers than registers, and to count those on in memory takes as long as the arithmetic.
+//! powers are all 1. What goes over a row or a product again and again is a kernel of its own: within a larger one
+//! its pointers would have no registers, and to advance them in memory takes as long as the arithmetic.
 //! `weight` has what is done once a batch, `transforms` the matrices themselves.
 //!
 //! With one input channel the 64 products are no sums, and their transforms take longer than they do:

@@ -67,7 +67,7 @@ pub(super) fn scratch_len(winograd: &Winograd, width: usize) -> usize {
 /// Floating-point operations of one example's forward pass.
 pub(super) fn forward_flops(winograd: &Winograd) -> u64 {
     // Of three pairs the sums and differences, which two of them add to every output.
-    let transforms = outputs_flops(winograd, 6 + 4 * winograd.side);
+    let transforms = outputs_flops(winograd, 4 + 4 * winograd.side);
     products_flops(winograd) + transforms + inputs_flops(winograd, 38)
 }
 
@@ -131,7 +131,7 @@ pub(super) fn transform_weight<T: Lanes, const R: usize>(t: T, weight: &[f32], u
 /// - `x`: (H, W)
 /// - `u`: (O, r, 8)
 /// - `v`: (strips, rows, 8), written
-/// - `y`: takes the outputs, by two rows and as many columns as a tile has
+/// - `y`: takes the outputs, by two or four rows and as many columns as a tile has
 #[inline(always)]
 pub(super) fn forward<T: Lanes>(
     t: T,
