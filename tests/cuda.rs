@@ -25,7 +25,7 @@ fn network() -> Network {
 /// Examples of 4 classes, others for another `seed`.
 fn examples(count: usize, seed: usize) -> Dataset {
     let bytes = (0..count * 240).map(|i| (((i + 77 * seed) * 2_654_435_761) >> 7) as u8);
-    let images = Images::new([1, 16, 15], bytes.collect()).unwrap();
+    let images = Images::new([1, 16, 15], Vec::from_iter(bytes)).unwrap();
     let labels = (0..count).map(|i| ((i + seed) % 4) as u8).collect();
     Dataset::new(images, labels, 4).unwrap()
 }

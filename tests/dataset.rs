@@ -31,7 +31,7 @@ fn u8s<const RANK: usize>(sizes: [usize; RANK]) -> Idx {
 fn labels(labels: &[u8]) -> Idx {
     Idx {
         sizes: vec![labels.len()],
-        elements: Elements::U8(labels.to_vec()),
+        elements: Elements::U8(labels.to_vec().into()),
     }
 }
 
@@ -566,7 +566,7 @@ fn the_normalisation_is_the_mean_and_deviation_of_each_channel_of_the_training_i
     // Channels that differ, and test images that would give other figures.
     let mut train = u8s([4, 3, 5, 7]);
     if let Elements::U8(bytes) = &mut train.elements {
-        for (i, byte) in bytes.iter_mut().enumerate() {
+        for (i, byte) in bytes.to_mut().iter_mut().enumerate() {
             *byte /= 1 + (i / 35 % 3) as u8;
         }
     }
@@ -655,7 +655,7 @@ fn a_normalisation_is_finite_and_divides_by_more_than_zero() {
 
 #[test]
 fn images_are_whole_and_have_pixels() {
-    let images = Images::new([2, 1, 3], (0..12).collect()).unwrap();
+    let images = Images::new([2, 1, 3], Vec::from_iter(0..12)).unwrap();
     assert_eq!(images.len(), 2);
     assert_eq!(images.image(1), [6, 7, 8, 9, 10, 11]);
     assert!(!images.is_empty());
@@ -686,7 +686,7 @@ fn a_dataset_has_a_label_inside_the_classes_for_each_image() {
 
 #[test]
 fn a_slice_holds_the_examples_of_its_range() {
-    let images = Images::new([1, 1, 2], (0..10).collect()).unwrap();
+    let images = Images::new([1, 1, 2], Vec::from_iter(0..10)).unwrap();
     let whole = Dataset::new(images, vec![4, 3, 2, 1, 0], 5).unwrap();
     let slice = whole.slice(1..4).unwrap();
     assert_eq!(slice.images().bytes(), [2, 3, 4, 5, 6, 7]);

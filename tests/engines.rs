@@ -95,7 +95,7 @@ fn network(text: &str) -> Network {
 fn examples(network: &Network, count: usize, classes: usize, seed: u64) -> Dataset {
     let draws = Stream::new(seed, Purpose::Check, 1000);
     let pixels: usize = network.input().iter().product();
-    let bytes = (0..count * pixels)
+    let bytes: Vec<u8> = (0..count * pixels)
         .map(|index| draws.below(index as u64, 256) as u8)
         .collect();
     let labels = Stream::new(seed, Purpose::Check, 1001);
@@ -584,7 +584,7 @@ proptest! {
         };
         let numbers = |count, part| whole_numbers(count, seed, part);
         let pixels = numbers(network.input().iter().product(), 0);
-        let bytes = pixels.iter().map(|&x| if x > 0.0 { 255 } else { 0 }).collect();
+        let bytes: Vec<u8> = pixels.iter().map(|&x| if x > 0.0 { 255 } else { 0 }).collect();
         let image = Images::new(network.input(), bytes).unwrap();
         let parameters = numbers(network.parameter_count(), 1);
         let normalisation = Normalisation::none(network.input()[0]);

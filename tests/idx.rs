@@ -56,7 +56,7 @@ const SMALL: [u8; 18] = [0, 0, 8, 2, 0, 0, 0, 2, 0, 0, 0, 3, 1, 2, 3, 4, 5, 6];
 fn small() -> Idx {
     Idx {
         sizes: vec![2, 3],
-        elements: Elements::U8(vec![1, 2, 3, 4, 5, 6]),
+        elements: Elements::U8(vec![1, 2, 3, 4, 5, 6].into()),
     }
 }
 
@@ -208,7 +208,7 @@ proptest! {
 fn a_known_file_of_each_type_is_read_and_written_byte_for_byte() {
     let files: [(Elements, &[u8]); 6] = [
         (
-            Elements::U8(vec![1, 255]),
+            Elements::U8(vec![1, 255].into()),
             &[0, 0, 0x08, 1, 0, 0, 0, 2, 1, 255],
         ),
         (
@@ -241,9 +241,27 @@ fn a_known_file_of_each_type_is_read_and_written_byte_for_byte() {
         };
         assert_eq!(write(&idx).unwrap(), bytes);
         assert_eq!(read(bytes).unwrap(), idx);
+        // As it would be inside the program; and with one byte less or more.
+        let longer: &[u8] = [bytes, &[7]].concat().leak();
+        let (shorter, whole) = (&longer[..bytes.len() - 1], &longer[..bytes.len()]);
+        assert_eq!(Idx::read_static("inside", whole).unwrap(), idx);
+        for damaged in [shorter, longer, &[]] {
+            let error = Idx::read_static("inside", damaged).unwrap_err();
+            let expected = Idx::read("inside", damaged).unwrap_err();
+            assert_eq!(error.to_string(), expected.to_string());
+        }
     }
     assert_eq!(write(&small()).unwrap(), SMALL);
     assert_eq!(read(&SMALL).unwrap(), small());
+}
+
+#[test]
+fn bytes_inside_the_program_are_not_copied() {
+    static INSIDE: [u8; 18] = SMALL;
+    let Elements::U8(bytes) = Idx::read_static("inside", &INSIDE).unwrap().elements else {
+        panic!("SMALL is of bytes");
+    };
+    assert_eq!(bytes.as_ptr_range().end, INSIDE.as_ptr_range().end);
 }
 
 #[test]
@@ -591,7 +609,7 @@ fn write_refuses_what_the_format_cannot_hold_and_writes_none_of_it() {
     for (sizes, count, offset) in refusals {
         let idx = Idx {
             sizes: sizes.clone(),
-            elements: Elements::U8(vec![0; count]),
+            elements: Elements::U8(vec![0; count].into()),
         };
         let mut bytes = Vec::new();
         let error = idx.write("some.idx", &mut bytes).unwrap_err();

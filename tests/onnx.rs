@@ -87,7 +87,7 @@ fn agrees(model: &Model, images: &Images) {
 fn random(shape: [usize; 3], n: usize) -> Images {
     let count = n * shape.iter().product::<usize>();
     let bytes = (0..count as u32).map(|k| (k.wrapping_mul(2_654_435_761) >> 24) as u8);
-    Images::new(shape, bytes.collect()).unwrap()
+    Images::new(shape, Vec::from_iter(bytes)).unwrap()
 }
 
 #[test]

@@ -36,7 +36,7 @@ fn words(command: &str) -> Vec<String> {
 fn write_idx(path: &Path, sizes: Vec<usize>, bytes: &[u8]) {
     let idx = Idx {
         sizes,
-        elements: Elements::U8(bytes.to_vec()),
+        elements: Elements::U8(bytes.to_vec().into()),
     };
     let mut file = Vec::new();
     idx.write("", &mut file).unwrap();

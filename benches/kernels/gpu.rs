@@ -143,7 +143,7 @@ fn epochs(bench: &mut Bench, gpu: &Device) {
     let bytes = random(3, 4096 * 32 * 784)
         .into_iter()
         .map(|x| (128.0 + 127.0 * x) as u8);
-    let images = Images::new([32, 28, 28], bytes.collect()).expect("they are whole images");
+    let images = Images::new([32, 28, 28], Vec::from_iter(bytes)).expect("they are whole images");
     let labels = (0..4096).map(|index| (index % 10) as u8).collect();
     let many_channels = Dataset::new(images, labels, 10).expect("there is a label an image");
     for (description, data, batch) in [

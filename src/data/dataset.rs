@@ -1,7 +1,7 @@
 //! Images with labels, and the checks that make four IDX files a training set.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io;
 use std::ops::Range;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use super::class_names;
 use super::emnist::{self, Emnist};
-use super::idx::{Elements, Idx, IdxError, IdxFault};
+use super::idx::{Elements, Idx, IdxError};
 use super::images::Images;
 use super::normalisation::Normalisation;
 use crate::digest;
@@ -225,11 +225,10 @@ pub struct SourceFile {
     pub md5: String,
 }
 
-/// One of the four files, to be read.
+/// One of the four files, read.
 pub(super) struct Source {
     pub(super) name: String,
-    /// Plain or gzipped.
-    pub(super) contents: Box<dyn Read>,
+    pub(super) idx: Idx,
     /// Of a [`SourceFile`], where it is known.
     pub(super) md5: Option<&'static str>,
 }
@@ -257,19 +256,11 @@ impl Data {
     pub fn open_as(folder: &Path, prefix: Option<&str>, emnist: bool) -> Result<Self, DataError> {
         let data = Self::read(&folder.display().to_string(), emnist, |part| {
             let path = find(folder, prefix, part)?;
-            let name = path.display().to_string();
-            match File::open(&path) {
-                Ok(file) => Ok(Source {
-                    name,
-                    contents: Box::new(file),
-                    md5: None,
-                }),
-                Err(error) => Err(DataError::Idx(IdxError {
-                    file: name,
-                    offset: 0,
-                    fault: IdxFault::Io(error),
-                })),
-            }
+            Ok(Source {
+                name: path.display().to_string(),
+                idx: Idx::open(&path)?,
+                md5: None,
+            })
         })?;
         let normalisation = Normalisation::of(data.train.images());
         let mut data = data.normalised_by(normalisation);
@@ -292,12 +283,7 @@ impl Data {
         source: impl Fn(Part) -> Result<Source, DataError> + Sync,
     ) -> Result<Self, DataError> {
         let read = |part| {
-            let Source {
-                name,
-                contents,
-                md5,
-            } = source(part)?;
-            let idx = Idx::read(&name, contents)?;
+            let Source { name, idx, md5 } = source(part)?;
             let md5 = match md5 {
                 Some(md5) => md5.to_owned(),
                 // What `write` writes is what was in the file.
@@ -513,7 +499,7 @@ fn to_labels(file: &SourceFile, idx: Idx) -> Result<Vec<u8>, DataError> {
         return Err(unsuited(file, 3, fault));
     }
     no_zero(file, &idx.sizes)?;
-    Ok(labels)
+    Ok(labels.into_owned())
 }
 
 fn no_zero(file: &SourceFile, sizes: &[usize]) -> Result<(), DataError> {

@@ -13,6 +13,7 @@
 //! Nothing that a header says is believed: memory grows with the bytes that arrive, never with
 //! the bytes that were promised, and a file that holds less or more than it promised is an error.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -95,8 +96,8 @@ pub enum IdxFault {
 /// The elements of an IDX file, of any of its six types.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Elements {
-    /// Type 08.
-    U8(Vec<u8>),
+    /// Type 08, which may be those of a file inside the program.
+    U8(Cow<'static, [u8]>),
     /// Type 09.
     I8(Vec<i8>),
     /// Type 0B.
@@ -153,7 +154,7 @@ impl Elements {
     /// Elements of type `code`, which has a width, from their big-endian bytes.
     fn from_bytes(code: u8, bytes: Vec<u8>) -> Self {
         match code {
-            0x08 => Elements::U8(bytes),
+            0x08 => Elements::U8(Cow::Owned(bytes)),
             0x09 => Elements::I8(bytes.into_iter().map(|byte| byte as i8).collect()),
             0x0B => Elements::I16(bytes.chunks_exact(2).map(BigEndian::read_i16).collect()),
             0x0C => Elements::I32(bytes.chunks_exact(4).map(BigEndian::read_i32).collect()),
@@ -235,6 +236,24 @@ impl Idx {
             Stop::At(offset, fault) => error(offset, fault),
             Stop::Source(e) => error(offset, source_fault(e, gzipped)),
         })
+    }
+
+    /// Reads a file that is inside the program, as [`Idx::read`] does; but bytes that are not gzipped
+    /// are not copied.
+    ///
+    /// # Errors
+    /// As [`Idx::read`].
+    pub fn read_static(file: &str, contents: &'static [u8]) -> Result<Self, IdxError> {
+        let mut source = Counted::new(contents);
+        match parse_header(&mut source) {
+            Ok(header) if header.code == 0x08 && header.promised == source.source.len() as u64 => {
+                Ok(Self {
+                    sizes: header.sizes,
+                    elements: Elements::U8(Cow::Borrowed(source.source)),
+                })
+            }
+            _ => Self::read(file, contents),
+        }
     }
 
     /// Writes the file's bytes, not gzipped, to `to`; errors call it `file`.
@@ -341,8 +360,18 @@ fn fill(source: &mut impl Read, bytes: &mut [u8]) -> io::Result<usize> {
     Ok(filled)
 }
 
-/// Reads a whole file from its first byte to its end.
-fn parse<R: Read>(source: &mut Counted<R>) -> Result<Idx, Stop> {
+/// What stands before the elements.
+struct Header {
+    /// The elements' type.
+    code: u8,
+    /// The size of each dimension.
+    sizes: Vec<usize>,
+    /// How many bytes of elements that makes.
+    promised: u64,
+}
+
+/// Reads a file's header.
+fn parse_header<R: Read>(source: &mut Counted<R>) -> Result<Header, Stop> {
     let mut magic = [0; 4];
     let found = fill(source, &mut magic)?;
     // What is there is judged before what is missing: a file of another kind may be short, too.
@@ -374,7 +403,20 @@ fn parse<R: Read>(source: &mut Counted<R>) -> Result<Idx, Stop> {
     let Some(promised) = bytes_of(width, &sizes) else {
         return Err(Stop::At(4, IdxFault::TooLarge(sizes)));
     };
+    Ok(Header {
+        code,
+        sizes,
+        promised,
+    })
+}
 
+/// Reads a whole file from its first byte to its end.
+fn parse<R: Read>(source: &mut Counted<R>) -> Result<Idx, Stop> {
+    let Header {
+        code,
+        sizes,
+        promised,
+    } = parse_header(source)?;
     let mut bytes = Vec::new();
     // `read_to_end` doubles its buffer as bytes arrive: a false promise costs nothing.
     let found = source.by_ref().take(promised).read_to_end(&mut bytes)? as u64;

@@ -1,5 +1,6 @@
 //! Images as bytes, one after another.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -7,13 +8,15 @@ use std::sync::Arc;
 #[derive(Clone, PartialEq)]
 pub struct Images {
     shape: [usize; 3],
-    bytes: Arc<Vec<u8>>,
+    /// Those of MNIST stay where they are in the program.
+    bytes: Arc<Cow<'static, [u8]>>,
 }
 
 impl Images {
     /// Images of `shape` (C, H, W), one after another in `bytes`, or `None` if the bytes do not
     /// divide into whole images or a dimension is 0.
-    pub fn new(shape: [usize; 3], bytes: Vec<u8>) -> Option<Self> {
+    pub fn new(shape: [usize; 3], bytes: impl Into<Cow<'static, [u8]>>) -> Option<Self> {
+        let bytes = bytes.into();
         let pixels = shape
             .iter()
             .try_fold(1_usize, |product, &size| product.checked_mul(size))?;

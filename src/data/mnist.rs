@@ -1,13 +1,14 @@
-//! MNIST, compiled in. The files and their licence: `data/mnist/README.md`.
+//! MNIST, compiled in; `build.rs` has undone gzip. The files and their licence: `data/mnist/README.md`.
 
 use super::class_names::MNIST_MD5;
 use super::dataset::{Data, DataError, Part, Source};
+use super::idx::Idx;
 use super::normalisation::Normalisation;
 
-const TRAIN_IMAGES: &[u8] = include_bytes!("../../data/mnist/train-images-idx3-ubyte.gz");
-const TRAIN_LABELS: &[u8] = include_bytes!("../../data/mnist/train-labels-idx1-ubyte.gz");
-const TEST_IMAGES: &[u8] = include_bytes!("../../data/mnist/t10k-images-idx3-ubyte.gz");
-const TEST_LABELS: &[u8] = include_bytes!("../../data/mnist/t10k-labels-idx1-ubyte.gz");
+const TRAIN_IMAGES: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/train-images-idx3-ubyte"));
+const TRAIN_LABELS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/train-labels-idx1-ubyte"));
+const TEST_IMAGES: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/t10k-images-idx3-ubyte"));
+const TEST_LABELS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/t10k-labels-idx1-ubyte"));
 
 /// MNIST from inside the program: 60,000 training and 10,000 test images of 28 x 28, 10 classes
 /// (Yann LeCun, Corinna Cortes, Christopher Burges; CC BY-SA 3.0).
@@ -18,7 +19,7 @@ const TEST_LABELS: &[u8] = include_bytes!("../../data/mnist/t10k-labels-idx1-uby
 /// None in an intact program.
 pub fn mnist() -> Result<Data, DataError> {
     let data = Data::read("MNIST", false, |part| {
-        // Their MD5s, from data/mnist/README.md: to compute them takes as long as to decompress.
+        // Their MD5s, from data/mnist/README.md: to compute them would take longer than anything else before training.
         let (name, bytes, md5) = match part {
             Part::TrainImages => ("train-images-idx3-ubyte", TRAIN_IMAGES, MNIST_MD5),
             Part::TrainLabels => (
@@ -37,9 +38,10 @@ pub fn mnist() -> Result<Data, DataError> {
                 "27ae3e4e09519cfbb04c329615203637",
             ),
         };
+        let name = format!("MNIST (built in) {name}");
         Ok(Source {
-            name: format!("MNIST (built in) {name}"),
-            contents: Box::new(bytes),
+            idx: Idx::read_static(&name, bytes)?,
+            name,
             md5: Some(md5),
         })
     })?;
@@ -49,18 +51,14 @@ pub fn mnist() -> Result<Data, DataError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::Idx;
     use crate::digest;
 
     #[test]
     fn the_sums_are_those_of_the_files_inside() {
         let data = mnist().unwrap();
         let files = [TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS];
-        for (file, gzipped) in data.files.iter().zip(files) {
-            let idx = Idx::read("", gzipped).unwrap();
-            let mut plain = Vec::new();
-            idx.write("", &mut plain).unwrap();
-            let md5 = digest::md5(|to| to.write_all(&plain)).unwrap();
+        for (file, contents) in data.files.iter().zip(files) {
+            let md5 = digest::md5(|to| to.write_all(contents)).unwrap();
             assert_eq!(md5, file.md5, "{}", file.name);
         }
     }

@@ -212,7 +212,7 @@ impl Part {
         };
         [(sizes, self.bytes), (vec![n], self.labels)].map(|(sizes, bytes)| Idx {
             sizes,
-            elements: Elements::U8(bytes),
+            elements: Elements::U8(bytes.into()),
         })
     }
 }
