@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io::Cursor;
+use std::iter;
 
 use epaint_default_fonts::UBUNTU_LIGHT;
 use image::imageops::{FilterType, resize};
@@ -11,6 +12,7 @@ use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{FontStyle, register_font};
+use rayon::prelude::*;
 use thiserror::Error;
 
 /// Pixels of a PNG for a unit of the canvas, so that pictures are sharp on dense screens.
@@ -175,7 +177,12 @@ impl Canvas {
         let [width, height] = self.size()?;
         let [across, down] = [width, height].map(|size| size * SCALE * FINER);
         let mut svg = String::new();
-        self.draw(SVGBackend::with_string(&mut svg, (across, down)))?;
+        let ground = Shape::Rectangle {
+            corners: [[0.0; 2], [width, height].map(f64::from)],
+            colour: WHITE,
+        };
+        let backend = SVGBackend::with_string(&mut svg, (across, down));
+        draw(iter::once(&ground).chain(&self.shapes), backend)?;
         // Plotters counts in whole pixels, of which a unit has several, so the picture is shown
         // that much smaller. It knows no joins: sharp ones would stick out of a curve's corners.
         let drawn = format!(r#"width="{across}" height="{down}""#);
@@ -187,7 +194,12 @@ impl Canvas {
         let [width, height] = self.size()?.map(|size| size * SCALE);
         let [across, down] = [width, height].map(|size| size * FINER);
         let mut drawn = RgbImage::new(across, down);
-        self.draw(BitMapBackend::with_buffer(&mut drawn, (across, down)))?;
+        // White, on all threads: to touch so much new memory takes longer than to draw.
+        drawn
+            .par_chunks_mut(1 << 16)
+            .for_each(|part| part.fill(255));
+        let backend = BitMapBackend::with_buffer(&mut drawn, (across, down));
+        draw(&self.shapes, backend)?;
         let image = shrunk(&drawn, [width, height]);
         let mut png = Cursor::new(Vec::new());
         image.write_to(&mut png, ImageFormat::Png)?;
@@ -205,22 +217,20 @@ impl Canvas {
         }
         Ok(self.size.map(|size| size.ceil() as u32))
     }
+}
 
-    fn draw<B: DrawingBackend>(&self, backend: B) -> Result<(), PictureError> {
-        register();
-        let area = backend.into_drawing_area();
-        let draw = || {
-            area.fill(&WHITE)?;
-            for shape in &self.shapes {
-                shape.draw(&area)?;
-            }
-            area.present()
-        };
-        // Plotters' errors bring along a type of every backend.
-        draw().map_err(|error: DrawingAreaErrorKind<_>| {
-            PictureError::Drawing(error.to_string().into())
-        })
-    }
+fn draw<'s, B: DrawingBackend>(
+    shapes: impl IntoIterator<Item = &'s Shape>,
+    backend: B,
+) -> Result<(), PictureError> {
+    register();
+    let area = backend.into_drawing_area();
+    let mut shapes = shapes.into_iter();
+    let drawn = shapes.try_for_each(|shape| shape.draw(&area));
+    // Plotters' errors bring along a type of every backend.
+    drawn
+        .and_then(|()| area.present())
+        .map_err(|error| PictureError::Drawing(error.to_string().into()))
 }
 
 impl Shape {
@@ -293,25 +303,28 @@ impl Shape {
 
 /// The mean of each block of [`FINER`] by [`FINER`] pixels.
 fn shrunk(drawn: &RgbImage, [width, height]: [u32; 2]) -> RgbImage {
-    let (finer, row) = (FINER as usize, 3 * (width * FINER) as usize);
+    let (finer, row) = (FINER as usize, 3 * width as usize);
     let mut image = RgbImage::new(width, height);
-    let mut pixels = image.chunks_exact_mut(3);
-    let mut sums = vec![0u16; row];
-    for lines in drawn.chunks_exact(row * finer) {
-        // Down first, byte by byte, and then across.
-        sums.fill(0);
-        for line in lines.chunks_exact(row) {
-            for (sum, &byte) in sums.iter_mut().zip(line) {
-                *sum += u16::from(byte);
+    let rows = image.par_chunks_exact_mut(row);
+    let lines = drawn.par_chunks_exact(row * finer * finer);
+    rows.zip(lines).for_each_init(
+        || vec![0u16; row * finer],
+        |sums, (row, lines)| {
+            // Down first, byte by byte, and then across.
+            sums.fill(0);
+            for line in lines.chunks_exact(sums.len()) {
+                for (sum, &byte) in sums.iter_mut().zip(line) {
+                    *sum += u16::from(byte);
+                }
             }
-        }
-        for (sums, pixel) in sums.chunks_exact(3 * finer).zip(&mut pixels) {
-            for (colour, mean) in pixel.iter_mut().enumerate() {
-                let sum: u16 = sums.iter().skip(colour).step_by(3).sum();
-                *mean = (sum / (FINER * FINER) as u16) as u8;
+            for (sums, pixel) in sums.chunks_exact(3 * finer).zip(row.chunks_exact_mut(3)) {
+                for (colour, mean) in pixel.iter_mut().enumerate() {
+                    let sum: u16 = sums.iter().skip(colour).step_by(3).sum();
+                    *mean = (sum / (FINER * FINER) as u16) as u8;
+                }
             }
-        }
-    }
+        },
+    );
     image
 }
 

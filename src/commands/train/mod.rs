@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
+use rayon::ThreadPoolBuilder;
 
 use self::resume::Found;
 use super::{BUILTIN, DataArgs, EngineArgs, Failure, NetworkArg, described, devices, open_model};
@@ -568,7 +569,9 @@ impl Run<'_> {
                 [epochs, self.rule.lr(step)]
             })
             .collect();
-        let picture = curves(&self.checkpoint.history, &rates)?;
+        // On as many threads as the run was given.
+        let threads = ThreadPoolBuilder::new().num_threads(self.computing.threads);
+        let picture = (threads.build()?).install(|| curves(&self.checkpoint.history, &rates))?;
         self.folder.save_curves(&picture.svg, &picture.png)?;
         self.drawn = Instant::now();
         Ok(())

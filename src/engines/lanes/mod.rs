@@ -32,7 +32,7 @@ use super::{
     check_images, check_normalisation, check_state, check_tensors, outputs, slices,
 };
 use crate::data::{Batch, Dataset, Images, Normalisation, batches};
-use crate::hardware::cache::Trial;
+use crate::hardware::cache::{self, Trial};
 use crate::hardware::lanes::{self, Numbers, Path, Portable};
 #[cfg(target_arch = "x86_64")]
 use crate::hardware::lanes::{Avx2, Avx512};
@@ -457,18 +457,18 @@ impl<T: lanes::Lanes> Engine for Lanes<T> {
         let work = |worker: Worker| {
             let mut work = locked(&this.workspaces[worker.index]);
             work.prepare_weights(&this.network, &this.stages, &state.parameters, None);
-            loop {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                let Some(group) = groups.get(index) else {
-                    return;
-                };
+            let take = || next.fetch_add(1, Ordering::Relaxed);
+            let of_group = |index: usize| {
+                let first = (index * T::WIDTH).min(images.len());
+                (first..images.len().min(first + T::WIDTH)).map(|n| images.image(n))
+            };
+            let mut index = take();
+            while let Some(group) = groups.get(index) {
                 let mut logits = locked(group);
-                let first = index * T::WIDTH;
-                let count = logits.len() / classes;
-                work.read(
-                    &this.network,
-                    (first..first + count).map(|n| images.image(n)),
-                );
+                work.read(&this.network, of_group(index));
+                // The next group's come while this one is computed.
+                index = take();
+                of_group(index).for_each(cache::will_read);
                 work.forward(&this.network, &this.stages, &state.parameters, None);
                 work.scatter_output(&mut logits);
             }
