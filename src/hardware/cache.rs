@@ -47,7 +47,7 @@ impl Trial {
     const BLOCKS: usize = 16;
 
     /// Steps from one trial to the next.
-    const PERIOD: usize = 1024;
+    const PERIOD: usize = 4096;
 
     /// Whether lines are given back in the step that begins `now`.
     pub fn step(&mut self, now: Instant) -> bool {
