@@ -34,24 +34,64 @@ const COLOURS: [RGBColor; 9] = [
 /// What SVG calls a font without serifs.
 const FONT: &str = "sans-serif";
 
-/// The frame within the picture, and the lines of the list beside it.
-const LEFT: i32 = 60;
-const TOP: i32 = 28;
-const WIDTH: i32 = 800;
-const HEIGHT: i32 = 560;
-const LINE: i32 = 16;
-const LIST: i32 = 330;
+/// Panels side by side, the frame within one, and the room around it: for the numbers of its axes and
+/// for its title.
+const COLUMNS: usize = 3;
+const WIDTH: i32 = 370;
+const HEIGHT: i32 = 280;
+const LEFT: i32 = 56;
+const RIGHT: i32 = 18;
+const TOP: i32 = 48;
+const BOTTOM: i32 = 44;
+const PANEL: i32 = LEFT + WIDTH + RIGHT;
 
-/// A chart of the rows that have operations and bytes.
+/// The height of a line of text, and the room that a way has in the legend.
+const LINE: i32 = 17;
+const WAY: i32 = 190;
+
+/// A chart of the rows that have operations and bytes, a panel for every kernel.
 pub fn svg(machine: &Machine, rows: &[Row]) -> String {
     let points: Vec<_> = rows.iter().filter_map(Point::new).collect();
-    let lines = names(&points).len() + marks(&points).len() + 3;
-    let height = (TOP + HEIGHT + 50).max(TOP + LINE * lines as i32) as u32;
-    let width = (LEFT + WIDTH + 20 + LIST) as u32;
+    let marks = marks(&points);
+    let mut panels: Vec<Panel> = Vec::new();
+    for point in points {
+        let group = point.row.case.group;
+        // Rows of one kernel need not be neighbours.
+        match panels.iter_mut().find(|panel| panel.group() == group) {
+            Some(panel) => panel.points.push(point),
+            None => panels.push(Panel {
+                points: vec![point],
+            }),
+        }
+    }
+
+    let width = PANEL * COLUMNS as i32;
+    let across = width / WAY;
+    let legend = LINE * (2 + (marks.len() as i32 + across - 1) / across);
+    let rows_of_panels = || panels.chunks(COLUMNS);
+    let height = |row: &[Panel]| {
+        let lines = row.iter().map(|panel| panel.shapes().len()).max();
+        TOP + HEIGHT + BOTTOM + LINE * lines.unwrap_or(0) as i32
+    };
+    let whole = legend + rows_of_panels().map(height).sum::<i32>();
+
     let mut svg = String::new();
-    let area = SVGBackend::with_string(&mut svg, (width, height)).into_drawing_area();
-    let scale = Scale::new(machine, &points);
-    draw(&area, machine, &points, &scale).expect("a string takes all shapes");
+    let size = (width as u32, whole as u32);
+    let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
+    let draw = || -> Outcome {
+        draw_legend(&area, machine, &marks, across)?;
+        let mut down = legend;
+        for row in rows_of_panels() {
+            for (column, panel) in row.iter().enumerate() {
+                let corner = (PANEL * column as i32 + LEFT, down + TOP);
+                panel.draw(&area, machine, &marks, corner)?;
+            }
+            down += height(row);
+        }
+        area.present()?;
+        Ok(())
+    };
+    draw().expect("a string takes all shapes");
     drop(area);
     svg
 }
@@ -80,20 +120,71 @@ impl<'a> Point<'a> {
             gflops,
         })
     }
-
-    /// What the number beside it stands for.
-    fn name(&self) -> String {
-        format!("{} {}", self.row.case.group, self.row.case.shape)
-    }
 }
 
-/// The number of every kernel and shape, from 1.
-fn names(points: &[Point]) -> Vec<String> {
-    let mut names: Vec<String> = points.iter().map(Point::name).collect();
-    // Rows of one name need not be neighbours.
-    let mut seen = BTreeSet::new();
-    names.retain(|name| seen.insert(name.clone()));
-    names
+/// The rows of one kernel.
+struct Panel<'a> {
+    points: Vec<Point<'a>>,
+}
+
+impl Panel<'_> {
+    fn group(&self) -> &'static str {
+        self.points[0].row.case.group
+    }
+
+    /// What the numbers beside the points stand for, from 1.
+    fn shapes(&self) -> Vec<&str> {
+        let mut shapes = Vec::new();
+        for point in &self.points {
+            let shape = point.row.case.shape.as_str();
+            if !shapes.contains(&shape) {
+                shapes.push(shape);
+            }
+        }
+        shapes
+    }
+
+    /// Draws it, with the upper left corner of its frame at `corner`, and the list of its shapes below.
+    fn draw(
+        &self,
+        area: &Area,
+        machine: &Machine,
+        marks: &BTreeMap<&str, Mark>,
+        corner: (i32, i32),
+    ) -> Outcome {
+        let (left, top) = corner;
+        let scale = Scale::new(machine, &self.points, corner);
+        write(area, self.group(), (left, top - 30), HPos::Left, INK)?;
+        axes(area, &scale)?;
+        roof(area, &scale, machine.one)?;
+        if machine.threads > 1 {
+            roof(area, &scale, machine.all)?;
+        }
+        let shapes = self.shapes();
+        let place = |point: &Point| scale.at(point.intensity, point.gflops);
+        let mut places = Places {
+            points: self.points.iter().map(place).collect(),
+            labels: Vec::new(),
+        };
+        for point in &self.points {
+            let (at, case) = (place(point), &point.row.case);
+            let mark = marks[case.way.as_str()];
+            mark.draw(area, at, case.threads == 1)?;
+            let number = 1 + shapes
+                .iter()
+                .position(|shape| *shape == case.shape)
+                .unwrap_or(0);
+            let beside = places.label(at);
+            write(area, &number.to_string(), beside, HPos::Center, mark.colour)?;
+        }
+        for (index, shape) in shapes.iter().enumerate() {
+            let down = top + HEIGHT + BOTTOM + LINE * index as i32;
+            let number = (index + 1).to_string();
+            write(area, &number, (left + 16, down), HPos::Right, INK)?;
+            write(area, shape, (left + 24, down), HPos::Left, INK)?;
+        }
+        Ok(())
+    }
 }
 
 /// How a way's points look.
@@ -131,6 +222,8 @@ fn marks<'a>(points: &[Point<'a>]) -> BTreeMap<&'a str, Mark> {
 
 /// From logarithms to pixels.
 struct Scale {
+    /// The upper left corner of the frame.
+    corner: (i32, i32),
     /// The powers of ten at the left and right end.
     x: [f64; 2],
     /// Those at the lower and upper end.
@@ -138,12 +231,13 @@ struct Scale {
 }
 
 impl Scale {
-    fn new(machine: &Machine, points: &[Point]) -> Self {
+    fn new(machine: &Machine, points: &[Point], corner: (i32, i32)) -> Self {
         let ridges = [machine.one, machine.all].map(|limits| limits.gflops / limits.gbs);
         let x = points.iter().map(|point| point.intensity).chain(ridges);
         let peaks = [machine.one.gflops, machine.all.gflops];
         let y = points.iter().map(|point| point.gflops).chain(peaks);
         Self {
+            corner,
             x: decades(x),
             y: decades(y),
         }
@@ -153,9 +247,10 @@ impl Scale {
         let share = |value: f64, [low, high]: [f64; 2]| (value.log10() - low) / (high - low);
         let right = f64::from(WIDTH) * share(intensity, self.x);
         let up = f64::from(HEIGHT) * share(gflops, self.y);
+        let (left, top) = self.corner;
         (
-            LEFT + right.round() as i32,
-            TOP + HEIGHT - up.round() as i32,
+            left + right.round() as i32,
+            top + HEIGHT - up.round() as i32,
         )
     }
 }
@@ -174,74 +269,59 @@ fn write(area: &Area, text: &str, at: (i32, i32), side: HPos, colour: RGBColor) 
     Ok(())
 }
 
-fn draw(area: &Area, machine: &Machine, points: &[Point], scale: &Scale) -> Outcome {
-    axes(area, scale)?;
-    let all = format!("{} threads", machine.threads);
-    roof(area, scale, machine.one, "1 thread")?;
+/// The roofs, and what the ways look like, so many side by side.
+fn draw_legend(
+    area: &Area,
+    machine: &Machine,
+    marks: &BTreeMap<&str, Mark>,
+    across: i32,
+) -> Outcome {
+    let roof = |limits: Limits, threads: usize| {
+        let s = if threads == 1 { "" } else { "s" };
+        let Limits { gflops, gbs } = limits;
+        format!("{threads} thread{s}: {gflops:.0} GFLOP/s, {gbs:.0} GB/s")
+    };
+    let mut text = format!(
+        "Operations really executed. Roofs of {}",
+        roof(machine.one, 1)
+    );
     if machine.threads > 1 {
-        roof(area, scale, machine.all, &all)?;
+        let all = roof(machine.all, machine.threads);
+        text += &format!(", and of {all}. Filled: 1 thread. Hollow: more.");
     }
-    let (names, marks) = (names(points), marks(points));
-    let mut places = Places::default();
-    for point in points {
-        places.points.push(scale.at(point.intensity, point.gflops));
+    write(area, &text, (LEFT, LINE), HPos::Left, INK)?;
+    for (index, (way, mark)) in marks.iter().enumerate() {
+        let (right, down) = (index as i32 % across, index as i32 / across);
+        let (x, y) = (LEFT + WAY * right, LINE * (2 + down));
+        mark.draw(area, (x + 4, y), true)?;
+        write(area, way, (x + 16, y), HPos::Left, mark.colour)?;
     }
-    for point in points {
-        let at = scale.at(point.intensity, point.gflops);
-        let mark = marks[point.row.case.way.as_str()];
-        mark.draw(area, at, point.row.case.threads == 1)?;
-        let name = point.name();
-        let number = 1 + names.iter().position(|other| *other == name).unwrap_or(0);
-        write(
-            area,
-            &number.to_string(),
-            places.label(at),
-            HPos::Center,
-            mark.colour,
-        )?;
-    }
-
-    let left = LEFT + WIDTH + 20;
-    let mut down = TOP + 5;
-    for (way, mark) in &marks {
-        mark.draw(area, (left + 4, down), true)?;
-        write(area, way, (left + 16, down), HPos::Left, mark.colour)?;
-        down += LINE;
-    }
-    let hollow = format!("Hollow: {all}. Filled: 1 thread.");
-    write(area, &hollow, (left, down), HPos::Left, INK)?;
-    down += 2 * LINE;
-    for (index, name) in names.iter().enumerate() {
-        let number = format!("{}", index + 1);
-        write(area, &number, (left + 16, down), HPos::Right, INK)?;
-        write(area, name, (left + 24, down), HPos::Left, INK)?;
-        down += LINE;
-    }
-    area.present()?;
     Ok(())
 }
 
 /// A line and a number for every power of ten.
 fn axes(area: &Area, scale: &Scale) -> Outcome {
+    let (left, top) = scale.corner;
+    let (right, bottom) = (left + WIDTH, top + HEIGHT);
     let faint = INK.mix(0.35).stroke_width(1);
     let powers = |[low, high]: [f64; 2]| (low as i32..=high as i32).map(|power| 10_f64.powi(power));
     for value in powers(scale.x) {
         let (x, _) = scale.at(value, 1.0);
-        area.draw(&PathElement::new([(x, TOP), (x, TOP + HEIGHT)], faint))?;
+        area.draw(&PathElement::new([(x, top), (x, bottom)], faint))?;
         write(
             area,
             &value.to_string(),
-            (x, TOP + HEIGHT + 14),
+            (x, bottom + 12),
             HPos::Center,
             INK,
         )?;
     }
     for value in powers(scale.y) {
         let (_, y) = scale.at(1.0, value);
-        area.draw(&PathElement::new([(LEFT, y), (LEFT + WIDTH, y)], faint))?;
-        write(area, &value.to_string(), (LEFT - 6, y), HPos::Right, INK)?;
+        area.draw(&PathElement::new([(left, y), (right, y)], faint))?;
+        write(area, &value.to_string(), (left - 6, y), HPos::Right, INK)?;
     }
-    let below = (LEFT + WIDTH / 2, TOP + HEIGHT + 34);
+    let below = (left + WIDTH / 2, bottom + 26);
     write(
         area,
         "FLOP for every byte of every tensor",
@@ -249,11 +329,11 @@ fn axes(area: &Area, scale: &Scale) -> Outcome {
         HPos::Center,
         INK,
     )?;
-    write(area, "GFLOP/s", (LEFT, TOP - 12), HPos::Center, INK)
+    write(area, "GFLOP/s", (left, top - 12), HPos::Center, INK)
 }
 
 /// Memory's slope, and the flat peak from where they meet.
-fn roof(area: &Area, scale: &Scale, limits: Limits, threads: &str) -> Outcome {
+fn roof(area: &Area, scale: &Scale, limits: Limits) -> Outcome {
     let ridge = limits.gflops / limits.gbs;
     // The slope begins where it enters the frame.
     let start = 10_f64
@@ -267,16 +347,10 @@ fn roof(area: &Area, scale: &Scale, limits: Limits, threads: &str) -> Outcome {
     ];
     let corners = corners.map(|(intensity, gflops)| scale.at(intensity, gflops));
     area.draw(&PathElement::new(corners, INK.stroke_width(2)))?;
-    let text = format!(
-        "{threads}: {:.0} GFLOP/s, {:.0} GB/s",
-        limits.gflops, limits.gbs
-    );
-    let (x, y) = corners[2];
-    write(area, &text, (x - 4, y - 9), HPos::Right, INK)
+    Ok(())
 }
 
 /// What is taken, so that numbers do not cover each other.
-#[derive(Default)]
 struct Places {
     points: Vec<(i32, i32)>,
     labels: Vec<(i32, i32)>,
