@@ -47,7 +47,7 @@ def main():
         starts.append(start)
         print(f"seed {seed}: {accuracy:.2f} %", flush=True)
     print(f"mean {statistics.mean(accuracies):.2f} %, lowest {min(accuracies):.2f} %")
-    print(f"start to first step: {max(starts):.2f} s at most")
+    print(f"start to first step: {1000 * max(starts):.0f} ms at most")
     # Linux counts in units of 1024 bytes.
     unit = 1 if sys.platform == "darwin" else 1024
     memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit
