@@ -84,11 +84,8 @@ fn cpu_name() -> String {
     use sysinfo::{CpuRefreshKind, RefreshKind, System};
     let kind = RefreshKind::nothing().with_cpu(CpuRefreshKind::nothing());
     let system = System::new_with_specifics(kind);
-    let brand = system.ok().and_then(|system| {
-        let cpu = system.cpus().first()?;
-        Some(cpu.brand().trim().to_owned())
-    });
-    brand.unwrap_or_else(|| std::env::consts::ARCH.to_owned())
+    let brand = system.cpus().first().map(|cpu| cpu.brand().trim());
+    brand.unwrap_or(std::env::consts::ARCH).to_owned()
 }
 
 /// The shortest of `times` runs: whatever else the machine does only makes one longer.

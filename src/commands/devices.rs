@@ -79,10 +79,8 @@ fn gpu_json(gpu: &Description) -> Value {
 pub fn cpu_name() -> String {
     use sysinfo::{CpuRefreshKind, RefreshKind, System};
     let kind = RefreshKind::nothing().with_cpu(CpuRefreshKind::nothing());
-    let system = System::new_with_specifics(kind).ok();
-    let brand = system
-        .as_ref()
-        .and_then(|system| system.cpus().first())
+    let system = System::new_with_specifics(kind);
+    let brand = (system.cpus().first())
         .map(|cpu| cpu.brand().trim())
         .filter(|brand| !brand.is_empty());
     brand.unwrap_or(std::env::consts::ARCH).to_owned()
