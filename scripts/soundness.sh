@@ -111,8 +111,9 @@ for part in "${parts[@]}"; do
         cargo +nightly miri test --locked --no-default-features --lib -- \
             hardware:: layers:: --skip gpu --skip gemm --skip im2col --skip workers
         # Rayon's scopes do not keep Miri's rules of borrowing, and its queues are not emptied at
-        # the end; all else is checked.
+        # the end; all else is checked. Powers must have the same last bits each time.
         MIRIFLAGS="-Zmiri-disable-isolation -Zmiri-disable-stacked-borrows -Zmiri-ignore-leaks"
+        MIRIFLAGS+=" -Zmiri-deterministic-floats"
         cargo +nightly miri test --locked --no-default-features --lib -- workers bands
         cargo +nightly miri test --locked --no-default-features --test engines -- \
             nan_in_an_image a_tie a_window windows_behind

@@ -24,6 +24,10 @@ pub struct EmulatedGpu {
 /// it must. It is opened once for all tests of a program.
 #[allow(dead_code, reason = "not every test asks for it")]
 pub fn gpu() -> Option<Device> {
+    // Miri opens no library.
+    if cfg!(miri) {
+        return None;
+    }
     static OPENED: OnceLock<Option<Device>> = OnceLock::new();
     let opened = OPENED.get_or_init(|| match Device::open_with_all(0) {
         Err(error) if std::env::var_os("NEEDS_GPU").is_some() => panic!("{error}"),
