@@ -468,7 +468,7 @@ impl<T: lanes::Lanes> Engine for Lanes<T> {
                 work.read(&this.network, of_group(index));
                 // The next group's come while this one is computed.
                 index = take();
-                of_group(index).for_each(cache::will_read);
+                cache::will_read(of_group(index));
                 work.forward(&this.network, &this.stages, &state.parameters, None);
                 work.scatter_output(&mut logits);
             }

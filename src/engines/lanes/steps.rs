@@ -146,7 +146,7 @@ impl<T: Lanes> Steps<'_, T> {
             };
             self.slice_gradients(&mut workspace, &parameters, &batch, done, next, prepared);
             if let Some(next) = batches.peek() {
-                will_read(next, worker.index, active, T::WIDTH);
+                cache::will_read(first_images(next, worker.index, active, T::WIDTH));
             }
             read(mine).will_change();
             for band in bands() {
@@ -337,23 +337,18 @@ fn first_slices(index: usize, active: usize, count: usize) -> Range<usize> {
     index * count / active..(index + 1) * count / active
 }
 
-/// Asks for the first images that the worker at `index` of `active` is going to read, as many as go into the
-/// nearest cache.
+/// The images that the worker at `index` of `active` is going to read first.
 ///
 /// - `width`: how many images the lanes have
-fn will_read(batch: &Batch, index: usize, active: usize, width: usize) {
-    const BYTES: usize = 16 * 1024;
+fn first_images<'b>(
+    batch: &Batch<'b>,
+    index: usize,
+    active: usize,
+    width: usize,
+) -> impl Iterator<Item = &'b [u8]> {
     let mine = first_slices(index, active, slices::count(batch.len(), width));
     let first = mine.start * slices::length(batch.len(), width);
-    let images = (first..batch.len()).take(width).map(|n| batch.image(n));
-    let mut bytes = 0;
-    for image in images {
-        bytes += image.len();
-        if bytes > BYTES {
-            break;
-        }
-        cache::will_read(image);
-    }
+    (first..batch.len()).take(width).map(|n| batch.image(n))
 }
 
 /// What the workers tell each other.
