@@ -244,7 +244,10 @@ fn a_known_file_of_each_type_is_read_and_written_byte_for_byte() {
         // As it would be inside the program; and with one byte less or more.
         let longer: &[u8] = [bytes, &[7]].concat().leak();
         let (shorter, whole) = (&longer[..bytes.len() - 1], &longer[..bytes.len()]);
-        assert_eq!(Idx::read_static("inside", whole).unwrap(), idx);
+        let gzipped: &[u8] = gzip(bytes, Compression::best()).leak();
+        for contents in [whole, gzipped] {
+            assert_eq!(Idx::read_static("inside", contents).unwrap(), idx);
+        }
         for damaged in [shorter, longer, &[]] {
             let error = Idx::read_static("inside", damaged).unwrap_err();
             let expected = Idx::read("inside", damaged).unwrap_err();

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Criterion measures and compares. The run ends in a table of what was measured, which also
-//! lies in `target/kernels` as `kernels.md`, `kernels.json` and, as a roofline, `kernels.svg`;
+//! lies in `target/kernels` as `kernels.md`, `kernels.json` and, as rooflines, `kernels.svg`;
 //! the next run overwrites it.
 //!
 //! Inputs are random and take turns, outputs are held against `reference` before they are timed,

@@ -1,4 +1,4 @@
-//! The roofline: what every kernel reaches, under what the machine allows (Williams, Waterman,
+//! A roofline for every kernel: what it reaches, under what the machine allows (Williams, Waterman,
 //! Patterson, *Roofline: An Insightful Visual Performance Model*, CACM 2009).
 //!
 //! Nothing is drawn behind, and all colours are halfway between black and white, so that a light
@@ -66,7 +66,7 @@ pub fn svg(machine: &Machine, rows: &[Row]) -> String {
     }
 
     let width = PANEL * COLUMNS as i32;
-    let across = width / WAY;
+    let across = (width - LEFT) / WAY;
     let legend = LINE * (2 + (marks.len() as i32 + across - 1) / across);
     let rows_of_panels = || panels.chunks(COLUMNS);
     let height = |row: &[Panel]| {
@@ -276,17 +276,17 @@ fn draw_legend(
     marks: &BTreeMap<&str, Mark>,
     across: i32,
 ) -> Outcome {
-    let roof = |limits: Limits, threads: usize| {
+    let told = |limits: Limits, threads: usize| {
         let s = if threads == 1 { "" } else { "s" };
         let Limits { gflops, gbs } = limits;
         format!("{threads} thread{s}: {gflops:.0} GFLOP/s, {gbs:.0} GB/s")
     };
     let mut text = format!(
         "Operations really executed. Roofs of {}",
-        roof(machine.one, 1)
+        told(machine.one, 1)
     );
     if machine.threads > 1 {
-        let all = roof(machine.all, machine.threads);
+        let all = told(machine.all, machine.threads);
         text += &format!(", and of {all}. Filled: 1 thread. Hollow: more.");
     }
     write(area, &text, (LEFT, LINE), HPos::Left, INK)?;

@@ -5,10 +5,10 @@ use super::dataset::{Data, DataError, Part, Source};
 use super::idx::Idx;
 use super::normalisation::Normalisation;
 
-const TRAIN_IMAGES: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/train-images-idx3-ubyte"));
-const TRAIN_LABELS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/train-labels-idx1-ubyte"));
-const TEST_IMAGES: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/t10k-images-idx3-ubyte"));
-const TEST_LABELS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/t10k-labels-idx1-ubyte"));
+static TRAIN_IMAGES: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/train-images-idx3-ubyte"));
+static TRAIN_LABELS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/train-labels-idx1-ubyte"));
+static TEST_IMAGES: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/t10k-images-idx3-ubyte"));
+static TEST_LABELS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/t10k-labels-idx1-ubyte"));
 
 /// MNIST from inside the program: 60,000 training and 10,000 test images of 28 x 28, 10 classes
 /// (Yann LeCun, Corinna Cortes, Christopher Burges; CC BY-SA 3.0).

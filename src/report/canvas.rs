@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::io::Cursor;
 use std::iter;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use epaint_default_fonts::UBUNTU_LIGHT;
 use image::imageops::{FilterType, resize};
@@ -12,7 +14,6 @@ use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{FontStyle, register_font};
-use rayon::prelude::*;
 use thiserror::Error;
 
 /// Pixels of a PNG for a unit of the canvas, so that pictures are sharp on dense screens.
@@ -106,13 +107,23 @@ enum Shape {
 pub struct Canvas {
     size: [f64; 2],
     shapes: Vec<Shape>,
+    threads: usize,
 }
 
 impl Canvas {
-    /// An empty canvas of `size`, width and height.
+    /// An empty canvas of `size`, width and height, that one thread draws.
     pub fn new(size: [f64; 2]) -> Self {
-        let shapes = Vec::new();
-        Self { size, shapes }
+        Self {
+            size,
+            shapes: Vec::new(),
+            threads: 1,
+        }
+    }
+
+    /// Lets so many threads draw the PNG, but no more than there are cores.
+    pub fn set_threads(&mut self, threads: usize) {
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        self.threads = threads.min(cores);
     }
 
     /// A line through `points`; `dash` is the length of a dash and of the gap after it.
@@ -194,13 +205,12 @@ impl Canvas {
         let [width, height] = self.size()?.map(|size| size * SCALE);
         let [across, down] = [width, height].map(|size| size * FINER);
         let mut drawn = RgbImage::new(across, down);
-        // White, on all threads: to touch so much new memory takes longer than to draw.
-        drawn
-            .par_chunks_mut(1 << 16)
-            .for_each(|part| part.fill(255));
+        // To touch so much new memory takes longer than to draw.
+        let bands = drawn.chunks_mut(1 << 16);
+        shared_out(self.threads, bands, |band| band.fill(255));
         let backend = BitMapBackend::with_buffer(&mut drawn, (across, down));
         draw(&self.shapes, backend)?;
-        let image = shrunk(&drawn, [width, height]);
+        let image = shrunk(&drawn, [width, height], self.threads);
         let mut png = Cursor::new(Vec::new());
         image.write_to(&mut png, ImageFormat::Png)?;
         Ok(png.into_inner())
@@ -301,15 +311,36 @@ impl Shape {
     }
 }
 
+/// Does `work` with each of the bands of a picture on at most so many threads, the caller's among them.
+fn shared_out<B>(threads: usize, bands: impl Iterator<Item = B> + Send, work: impl Fn(B) + Sync) {
+    let bands = Mutex::new(bands);
+    let next = || bands.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let work = || {
+        while let Some(band) = next() {
+            work(band);
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 1..threads {
+            // Where no thread is to be had, the others do its work.
+            let _ = thread::Builder::new().spawn_scoped(scope, work);
+        }
+        work();
+    });
+}
+
 /// The mean of each block of [`FINER`] by [`FINER`] pixels.
-fn shrunk(drawn: &RgbImage, [width, height]: [u32; 2]) -> RgbImage {
+fn shrunk(drawn: &RgbImage, [width, height]: [u32; 2], threads: usize) -> RgbImage {
+    /// Rows of the image.
+    const BAND: usize = 16;
     let (finer, row) = (FINER as usize, 3 * width as usize);
     let mut image = RgbImage::new(width, height);
-    let rows = image.par_chunks_exact_mut(row);
-    let lines = drawn.par_chunks_exact(row * finer * finer);
-    rows.zip(lines).for_each_init(
-        || vec![0u16; row * finer],
-        |sums, (row, lines)| {
+    let bands = image.chunks_mut(row * BAND);
+    let bands = bands.zip(drawn.chunks(row * BAND * finer * finer));
+    shared_out(threads, bands, |(image, drawn)| {
+        let mut sums = vec![0u16; row * finer];
+        let rows = image.chunks_exact_mut(row);
+        for (row, lines) in rows.zip(drawn.chunks_exact(row * finer * finer)) {
             // Down first, byte by byte, and then across.
             sums.fill(0);
             for line in lines.chunks_exact(sums.len()) {
@@ -323,8 +354,8 @@ fn shrunk(drawn: &RgbImage, [width, height]: [u32; 2]) -> RgbImage {
                     *mean = (sum / (FINER * FINER) as u16) as u8;
                 }
             }
-        },
-    );
+        }
+    });
     image
 }
 
@@ -375,6 +406,20 @@ mod tests {
         assert!(svg.starts_with(r#"<svg width="20" height="10" "#), "{svg}");
         assert!(svg.contains(r#"viewBox="0 0 80 40""#), "{svg}");
         assert!(svg.contains("#FFFFFF") && svg.contains("#0072B2"), "{svg}");
+    }
+
+    #[test]
+    fn every_number_of_threads_draws_the_same() {
+        let mut canvas = Canvas::new([301.0, 203.0]);
+        canvas.path(vec![[3.0, 5.0], [290.0, 190.0]], VERMILION, 2.0, None);
+        let one = canvas.png().unwrap();
+        for threads in [2, 3] {
+            // As if there were cores for them.
+            canvas.threads = threads;
+            assert!(canvas.png().unwrap() == one, "{threads}");
+        }
+        canvas.set_threads(usize::MAX);
+        assert!(canvas.png().unwrap() == one);
     }
 
     #[test]

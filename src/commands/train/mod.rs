@@ -7,11 +7,9 @@ mod signals;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
-use rayon::ThreadPoolBuilder;
 
 use self::resume::Found;
 use super::{BUILTIN, DataArgs, EngineArgs, Failure, NetworkArg, described, devices, open_model};
@@ -570,11 +568,8 @@ impl Run<'_> {
                 [epochs, self.rule.lr(step)]
             })
             .collect();
-        // On as many threads as the run was given, if there are cores for them.
-        let cores = thread::available_parallelism().map_or(1, usize::from);
-        let threads = self.computing.threads.min(cores);
-        let pool = ThreadPoolBuilder::new().num_threads(threads).build()?;
-        let picture = pool.install(|| curves(&self.checkpoint.history, &rates))?;
+        let threads = self.computing.threads;
+        let picture = curves(&self.checkpoint.history, &rates, threads)?;
         self.folder.save_curves(&picture.svg, &picture.png)?;
         self.drawn = Instant::now();
         Ok(())
