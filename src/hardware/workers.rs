@@ -4,7 +4,8 @@
 //! So the threads are woken once an epoch and then meet at a barrier ([`Worker::wait`]), which
 //! costs less than a microsecond while they all run. Who comes first spins for a moment, for the
 //! others are about to come, and then sleeps, for spinning is paid for by everybody else on the
-//! machine.
+//! machine: above all where another program has the core that one of them needs, which then can
+//! come only when who waits sleeps. So who had to sleep is less patient the next time.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,15 +14,20 @@ use std::sync::{Condvar, Mutex, PoisonError};
 
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 
-/// How often one who waits looks again before it sleeps: a hundred or two microseconds, less than a
-/// step takes. Who sleeps comes late to the next meeting, and the others wait for it.
+/// The most times that one who waits looks again before it sleeps: a hundred or two microseconds, less
+/// than a step takes. Who sleeps comes late to the next meeting, and the others wait for it.
 const SPINS: usize = 10_000;
+
+/// The least: a microsecond or two, in which threads that do run meet now and then, and so find their patience
+/// again.
+const FEWEST_SPINS: usize = 100;
 
 /// The caller's thread and those of a pool of its own.
 #[derive(Debug)]
 pub struct Workers {
     /// None where the caller works alone.
     pool: Option<ThreadPool>,
+    /// [`SPINS`], or none.
     spins: usize,
 }
 
@@ -150,6 +156,8 @@ impl Worker<'_> {
 struct Barrier {
     count: usize,
     spins: usize,
+    /// How often who waits looks again now: half as often after one slept, twice after all were awake.
+    patience: AtomicUsize,
     arrived: AtomicUsize,
     /// How often they have met.
     round: AtomicUsize,
@@ -164,6 +172,7 @@ impl Barrier {
         Self {
             count,
             spins,
+            patience: AtomicUsize::new(spins),
             arrived: AtomicUsize::new(0),
             round: AtomicUsize::new(0),
             abandoned: AtomicBool::new(false),
@@ -182,12 +191,15 @@ impl Barrier {
         } else {
             let met = || self.round.load(Ordering::SeqCst) != round;
             let over = || met() || self.abandoned.load(Ordering::SeqCst);
+            let patience = self.patience.load(Ordering::Relaxed);
             let mut spins = 0;
-            while spins < self.spins && !over() {
+            while spins < patience && !over() {
                 std::hint::spin_loop();
                 spins += 1;
             }
-            if !over() {
+            let slept = !over();
+            self.learn(patience, slept);
+            if slept {
                 let mut guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
                 // Counted before it looks for the last time; who ends the round looks at the
                 // count after. One of the two sees the other.
@@ -206,6 +218,18 @@ impl Barrier {
             }
         }
         Ok(())
+    }
+
+    /// What to wait for after a wait with so much `patience`. In the quiet nothing is written, as all read it.
+    fn learn(&self, patience: usize, slept: bool) {
+        let next = match slept {
+            true => (patience / 2).max(FEWEST_SPINS),
+            false => 2 * patience,
+        };
+        let next = next.min(self.spins);
+        if next != patience {
+            self.patience.store(next, Ordering::Relaxed);
+        }
     }
 
     fn wake_all(&self) {
@@ -241,6 +265,37 @@ mod tests {
             });
             assert_eq!(run, Ok(()));
             assert_eq!(arrived.load(Ordering::Relaxed), 200 * threads);
+        }
+    }
+
+    #[test]
+    fn who_had_to_sleep_is_less_patient() {
+        let patience = |barrier: &Barrier| barrier.patience.load(Ordering::Relaxed);
+        let barrier = Barrier::new(2, SPINS);
+        let mut expected = SPINS;
+        for _ in 0..10 {
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    while barrier.sleeping.load(Ordering::SeqCst) == 0 {
+                        std::thread::yield_now();
+                    }
+                    barrier.wait().unwrap();
+                });
+                barrier.wait().unwrap();
+            });
+            expected = (expected / 2).max(FEWEST_SPINS);
+            assert_eq!(patience(&barrier), expected);
+        }
+        assert_eq!(expected, FEWEST_SPINS);
+        for _ in 0..10 {
+            barrier.learn(patience(&barrier), false);
+        }
+        assert_eq!(patience(&barrier), SPINS);
+
+        let none = Barrier::new(2, 0);
+        for slept in [true, false] {
+            none.learn(patience(&none), slept);
+            assert_eq!(patience(&none), 0);
         }
     }
 
