@@ -1,33 +1,18 @@
 //! Pictures: a list of shapes, drawn as SVG or PNG.
 
 use std::error::Error;
-use std::io::Cursor;
-use std::iter;
-use std::sync::{Mutex, PoisonError};
-use std::thread;
 
-use epaint_default_fonts::UBUNTU_LIGHT;
-use image::imageops::{FilterType, resize};
-use image::{ImageError, ImageFormat, RgbImage};
-use plotters::coord::Shift;
-use plotters::element::DashedPathElement;
-use plotters::prelude::*;
-use plotters::style::text_anchor::{HPos, Pos, VPos};
-use plotters::style::{FontStyle, register_font};
+use image::{ImageError, RgbImage};
+use plotters::style::RGBColor;
 use thiserror::Error;
+
+use super::{png, svg};
 
 /// Pixels of a PNG for a unit of the canvas, so that pictures are sharp on dense screens.
 pub const SCALE: u32 = 2;
 
-/// Plotters' pixels for one of a PNG's, across and down: it draws oblique lines without shades, and
-/// the mean of several pixels has them.
-const FINER: u32 = 2;
-
 /// The most pixels of a PNG: twice what 4096 x 4096 has.
 const MAX_PIXELS: f64 = (1 << 25) as f64;
-
-/// What SVG calls a font without serifs; in a PNG it is the one inside the program.
-const FONT: &str = "sans-serif";
 
 /// Okabe's and Ito's colours, which colour-blind people tell apart.
 pub const BLUE: RGBColor = RGBColor(0, 114, 178);
@@ -69,7 +54,7 @@ pub enum Align {
     Right,
 }
 
-enum Shape {
+pub enum Shape {
     Path {
         points: Vec<Point>,
         colour: RGBColor,
@@ -107,23 +92,15 @@ enum Shape {
 pub struct Canvas {
     size: [f64; 2],
     shapes: Vec<Shape>,
-    threads: usize,
 }
 
 impl Canvas {
-    /// An empty canvas of `size`, width and height, that one thread draws.
+    /// An empty canvas of `size`, width and height.
     pub fn new(size: [f64; 2]) -> Self {
         Self {
             size,
             shapes: Vec::new(),
-            threads: 1,
         }
-    }
-
-    /// Lets so many threads draw the PNG, but no more than there are cores.
-    pub fn set_threads(&mut self, threads: usize) {
-        let cores = thread::available_parallelism().map_or(1, usize::from);
-        self.threads = threads.min(cores);
     }
 
     /// A line through `points`; `dash` is the length of a dash and of the gap after it.
@@ -185,35 +162,11 @@ impl Canvas {
     }
 
     pub fn svg(&self) -> Result<String, PictureError> {
-        let [width, height] = self.size()?;
-        let [across, down] = [width, height].map(|size| size * SCALE * FINER);
-        let mut svg = String::new();
-        let ground = Shape::Rectangle {
-            corners: [[0.0; 2], [width, height].map(f64::from)],
-            colour: WHITE,
-        };
-        let backend = SVGBackend::with_string(&mut svg, (across, down));
-        draw(iter::once(&ground).chain(&self.shapes), backend)?;
-        // Plotters counts in whole pixels, of which a unit has several, so the picture is shown
-        // that much smaller. It knows no joins: sharp ones would stick out of a curve's corners.
-        let drawn = format!(r#"width="{across}" height="{down}""#);
-        let shown = format!(r#"width="{width}" height="{height}" stroke-linejoin="round""#);
-        Ok(svg.replacen(&drawn, &shown, 1))
+        svg::svg(&self.shapes, self.size()?)
     }
 
     pub fn png(&self) -> Result<Vec<u8>, PictureError> {
-        let [width, height] = self.size()?.map(|size| size * SCALE);
-        let [across, down] = [width, height].map(|size| size * FINER);
-        let mut drawn = RgbImage::new(across, down);
-        // To touch so much new memory takes longer than to draw.
-        let bands = drawn.chunks_mut(1 << 16);
-        shared_out(self.threads, bands, |band| band.fill(255));
-        let backend = BitMapBackend::with_buffer(&mut drawn, (across, down));
-        draw(&self.shapes, backend)?;
-        let image = shrunk(&drawn, [width, height], self.threads);
-        let mut png = Cursor::new(Vec::new());
-        image.write_to(&mut png, ImageFormat::Png)?;
-        Ok(png.into_inner())
+        png::png(&self.shapes, self.size()?)
     }
 
     /// Width and height in whole units.
@@ -229,167 +182,12 @@ impl Canvas {
     }
 }
 
-fn draw<'s, B: DrawingBackend>(
-    shapes: impl IntoIterator<Item = &'s Shape>,
-    backend: B,
-) -> Result<(), PictureError> {
-    register();
-    let area = backend.into_drawing_area();
-    let mut shapes = shapes.into_iter();
-    let drawn = shapes.try_for_each(|shape| shape.draw(&area));
-    // Plotters' errors bring along a type of every backend.
-    drawn
-        .and_then(|()| area.present())
-        .map_err(|error| PictureError::Drawing(error.to_string().into()))
-}
-
-impl Shape {
-    fn draw<B: DrawingBackend>(
-        &self,
-        area: &DrawingArea<B, Shift>,
-    ) -> Result<(), DrawingAreaErrorKind<B::ErrorType>> {
-        match self {
-            Shape::Path {
-                points,
-                colour,
-                thickness,
-                dash,
-            } => {
-                let points = points.iter().map(device).collect::<Vec<_>>();
-                let style = colour.stroke_width(pixels(*thickness) as u32);
-                match dash.map(|lengths| lengths.map(pixels)) {
-                    None => area.draw(&PathElement::new(points, style)),
-                    Some([dash, gap]) => {
-                        area.draw(&DashedPathElement::new(points, dash, gap, style))
-                    }
-                }
-            }
-            Shape::Polygon { points, colour } => {
-                let points = points.iter().map(device).collect::<Vec<_>>();
-                area.draw(&Polygon::new(points, colour))
-            }
-            Shape::Rectangle { corners, colour } => area.draw(&Rectangle::new(
-                corners.each_ref().map(device),
-                colour.filled(),
-            )),
-            Shape::Circle {
-                centre,
-                radius,
-                colour,
-            } => area.draw(&Circle::new(
-                device(centre),
-                pixels(*radius),
-                colour.filled(),
-            )),
-            Shape::Text {
-                text,
-                at: [x, y],
-                size,
-                colour,
-                align,
-            } => {
-                let horizontal = match align {
-                    Align::Left => HPos::Left,
-                    Align::Centre => HPos::Center,
-                    Align::Right => HPos::Right,
-                };
-                let style = TextStyle::from((FONT, pixels(*size)))
-                    .color(colour)
-                    .pos(Pos::new(horizontal, VPos::Center));
-                // What plotters centres is higher than the digits are.
-                let lower = device(&[*x, y + 0.15 * size]);
-                area.draw_text(text, &style, lower)
-            }
-            Shape::Pixels { corner, rgb } => {
-                let (width, height) = (rgb.width() * FINER, rgb.height() * FINER);
-                let finer = resize(rgb, width, height, FilterType::Nearest);
-                let element = BitMapElement::with_ref(device(corner), (width, height), &finer)
-                    .expect("an RgbImage has three bytes a pixel");
-                area.draw(&element)
-            }
-        }
-    }
-}
-
-/// Does `work` with each of the bands of a picture on at most so many threads, the caller's among them.
-fn shared_out<B>(threads: usize, bands: impl Iterator<Item = B> + Send, work: impl Fn(B) + Sync) {
-    let bands = Mutex::new(bands);
-    let next = || bands.lock().unwrap_or_else(PoisonError::into_inner).next();
-    let work = || {
-        while let Some(band) = next() {
-            work(band);
-        }
-    };
-    thread::scope(|scope| {
-        for _ in 1..threads {
-            // Where no thread is to be had, the others do its work.
-            let _ = thread::Builder::new().spawn_scoped(scope, work);
-        }
-        work();
-    });
-}
-
-/// The mean of each block of [`FINER`] by [`FINER`] pixels.
-fn shrunk(drawn: &RgbImage, [width, height]: [u32; 2], threads: usize) -> RgbImage {
-    /// Rows of the image.
-    const BAND: usize = 16;
-    let (finer, row) = (FINER as usize, 3 * width as usize);
-    let mut image = RgbImage::new(width, height);
-    let bands = image.chunks_mut(row * BAND);
-    let bands = bands.zip(drawn.chunks(row * BAND * finer * finer));
-    shared_out(threads, bands, |(image, drawn)| {
-        let mut sums = vec![0u16; row * finer];
-        let rows = image.chunks_exact_mut(row);
-        for (row, lines) in rows.zip(drawn.chunks_exact(row * finer * finer)) {
-            // Down first, byte by byte, and then across.
-            sums.fill(0);
-            for line in lines.chunks_exact(sums.len()) {
-                for (sum, &byte) in sums.iter_mut().zip(line) {
-                    *sum += u16::from(byte);
-                }
-            }
-            for (sums, pixel) in sums.chunks_exact(3 * finer).zip(row.chunks_exact_mut(3)) {
-                for (colour, mean) in pixel.iter_mut().enumerate() {
-                    let sum: u16 = sums.iter().skip(colour).step_by(3).sum();
-                    *mean = (sum / (FINER * FINER) as u16) as u8;
-                }
-            }
-        }
-    });
-    image
-}
-
-/// How wide a line of text is, in units of the canvas; in an SVG, about.
-pub fn text_width(text: &str, size: f64) -> f64 {
-    register();
-    let style = TextStyle::from((FONT, pixels(size)));
-    // The font is the program's own, so there is always a layout.
-    let width = style
-        .font
-        .layout_box(text)
-        .map_or(0, |(_, (width, _))| width);
-    f64::from(width) / f64::from(SCALE * FINER)
-}
-
-/// Tells plotters of the font. It has no finer place for that than the whole process.
-fn register() {
-    // If it were not a font, drawing a text would say so.
-    let _ = register_font(FONT, FontStyle::Normal, UBUNTU_LIGHT);
-}
-
-fn pixels(units: f64) -> i32 {
-    (units * f64::from(SCALE * FINER)).round() as i32
-}
-
-fn device([x, y]: &Point) -> (i32, i32) {
-    (pixels(*x), pixels(*y))
-}
-
 #[cfg(test)]
 mod tests {
     use image::Rgb;
 
     use super::*;
+    use crate::report::font::text_width;
 
     #[test]
     fn a_picture_is_white_where_nothing_is_drawn() {
@@ -409,17 +207,39 @@ mod tests {
     }
 
     #[test]
-    fn every_number_of_threads_draws_the_same() {
-        let mut canvas = Canvas::new([301.0, 203.0]);
-        canvas.path(vec![[3.0, 5.0], [290.0, 190.0]], VERMILION, 2.0, None);
-        let one = canvas.png().unwrap();
-        for threads in [2, 3] {
-            // As if there were cores for them.
-            canvas.threads = threads;
-            assert!(canvas.png().unwrap() == one, "{threads}");
+    fn an_image_has_a_pixel_of_the_png_for_each_of_its_own() {
+        let mut canvas = Canvas::new([4.0, 3.0]);
+        let rgb = RgbImage::from_fn(3, 2, |x, y| Rgb([40 * x as u8, 100 * y as u8, 7]));
+        canvas.pixels([1.0, 0.5], rgb.clone());
+        // Out of the picture, wholly and in part.
+        canvas.pixels([-1.0, -9.0], rgb.clone());
+        canvas.pixels([3.5, 2.5], rgb);
+        let Picture { svg, png } = canvas.picture().unwrap();
+        let image = image::load_from_memory(&png).unwrap().to_rgb8();
+        for (x, y, &pixel) in image.enumerate_pixels() {
+            let expected = match (x, y) {
+                (2..5, 1..3) => [40 * (x as u8 - 2), 100 * (y as u8 - 1), 7],
+                (7, 5) => [0, 0, 7],
+                _ => [255; 3],
+            };
+            assert_eq!(pixel, Rgb(expected), "{x}, {y}");
         }
-        canvas.set_threads(usize::MAX);
-        assert!(canvas.png().unwrap() == one);
+        let last = r##"<rect x="8" y="4" width="2" height="2" opacity="1" fill="#506407""##;
+        assert!(svg.contains(last), "{svg}");
+    }
+
+    #[test]
+    fn oblique_lines_have_shades() {
+        let mut canvas = Canvas::new([20.0, 10.0]);
+        canvas.path(vec![[2.0, 2.0], [18.0, 7.0]], BLUE, 2.0, None);
+        let image = image::load_from_memory(&canvas.png().unwrap()).unwrap();
+        let image = image.to_rgb8();
+        let [whole, none] = [Rgb([0, 114, 178]), Rgb([255; 3])];
+        let is = |of: &Rgb<u8>| image.pixels().filter(|&pixel| pixel == of).count();
+        // 16.8 long and 2 wide, of four pixels each.
+        assert!((60..134).contains(&is(&whole)), "{}", is(&whole));
+        let shades = image.pixels().len() - is(&whole) - is(&none);
+        assert!((40..120).contains(&shades), "{shades}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Which class was taken for which, as text and as a picture.
 
-use super::canvas::{Align, BLUE, Canvas, GRAY, INK, Picture, PictureError, VERMILION, text_width};
+use super::canvas::{Align, BLUE, Canvas, GRAY, INK, Picture, PictureError, VERMILION};
+use super::font::text_width;
 use super::{grouped, percent};
 use longhand::data::Dataset;
 use longhand::engines::Metrics;

@@ -45,14 +45,9 @@ fn look(part: Part) -> Look {
     }
 }
 
-/// Draws `history`, and `rates`: epochs passed and the learning rate then; on at most so many threads.
-pub fn curves(
-    history: &[EpochRecord],
-    rates: &[[f64; 2]],
-    threads: usize,
-) -> Result<Picture, PictureError> {
+/// Draws `history`, and `rates`: epochs passed and the learning rate then.
+pub fn curves(history: &[EpochRecord], rates: &[[f64; 2]]) -> Result<Picture, PictureError> {
     let mut canvas = Canvas::new(SIZE);
-    canvas.set_threads(threads);
     let parts = Part::of(history);
     legend(&mut canvas, &parts, history.len());
 
@@ -224,7 +219,7 @@ mod tests {
     use image::{Rgb, RgbImage};
 
     fn draw(history: &[EpochRecord], rates: &[[f64; 2]]) -> (Vec<String>, String, RgbImage) {
-        let Picture { svg, png } = curves(history, rates, 1).unwrap();
+        let Picture { svg, png } = curves(history, rates).unwrap();
         let texts = svg.lines().filter(|line| !line.contains(['<', '>']));
         let texts = texts.map(str::to_owned).collect();
         let image = image::load_from_memory(&png).unwrap().to_rgb8();

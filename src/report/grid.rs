@@ -3,7 +3,8 @@
 use image::imageops::thumbnail;
 use image::{Rgb, RgbImage};
 
-use super::canvas::{Align, Canvas, INK, PictureError, SCALE, text_width};
+use super::canvas::{Align, Canvas, INK, PictureError, SCALE};
+use super::font::text_width;
 
 /// How large an image is shown, about.
 const SIDE: f64 = 112.0;

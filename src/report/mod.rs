@@ -5,10 +5,13 @@ pub mod blocks;
 pub mod canvas;
 mod confusion;
 pub mod curves;
+mod font;
 pub mod grid;
 pub mod plot;
+mod png;
 mod progress;
 mod series;
+mod svg;
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};

@@ -568,8 +568,7 @@ impl Run<'_> {
                 [epochs, self.rule.lr(step)]
             })
             .collect();
-        let threads = self.computing.threads;
-        let picture = curves(&self.checkpoint.history, &rates, threads)?;
+        let picture = curves(&self.checkpoint.history, &rates)?;
         self.folder.save_curves(&picture.svg, &picture.png)?;
         self.drawn = Instant::now();
         Ok(())
