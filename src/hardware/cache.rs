@@ -46,6 +46,9 @@ impl Trial {
     /// Blocks that are timed, without and with in turn. The shortest counts, for others were disturbed.
     const BLOCKS: usize = 16;
 
+    /// Less than this part of a block is no gain: by so much blocks differ by chance.
+    const MARGIN: u32 = 32;
+
     /// Steps from one trial to the next.
     const PERIOD: usize = 4096;
 
@@ -63,7 +66,10 @@ impl Trial {
             self.began = Some(now);
             self.gives_back = match block {
                 // Short epochs may have cut all blocks of one way: no time is not a short one.
-                Self::BLOCKS => self.shortest[1].is_some() && self.shortest[1] < self.shortest[0],
+                Self::BLOCKS => match self.shortest {
+                    [Some(without), Some(with)] => with < without - without / Self::MARGIN,
+                    _ => false,
+                },
                 _ => block % 2 == 1,
             };
         }
@@ -202,6 +208,7 @@ mod tests {
         let tried = Trial::BLOCK * Trial::BLOCKS;
         let rest = Trial::PERIOD - tried;
         assert_eq!(given_back([80, 85]), tried / 2);
+        assert_eq!(given_back([86, 85]), tried / 2);
         assert_eq!(given_back([99, 85]), tried / 2 + rest);
         assert_eq!(given_back([80, 85]), tried / 2);
     }
