@@ -2,7 +2,7 @@
 
 use std::io::Cursor;
 
-use image::{ImageFormat, RgbImage};
+use image::{ImageFormat, Rgb, RgbImage};
 use plotters::style::RGBColor;
 use tiny_skia::{
     Color, FillRule, LineJoin, Paint, Path, PathBuilder, Pixmap, Rect, Stroke, StrokeDash,
@@ -111,7 +111,7 @@ fn paint(shape: &Shape, pixmap: &mut Pixmap) {
         }
         Shape::Pixels { corner, rgb } => {
             let [left, top] = corner.map(|it| (it * f64::from(SCALE)).round() as i64);
-            for (x, y, &image::Rgb([r, g, b])) in rgb.enumerate_pixels() {
+            for (x, y, &Rgb([r, g, b])) in rgb.enumerate_pixels() {
                 let place = [left + i64::from(x), top + i64::from(y)];
                 shade(pixmap, place, RGBColor(r, g, b), 1.0);
             }
