@@ -224,7 +224,7 @@ impl OnLanes for BehindPooling<'_> {
                 size: pool.output,
                 bias,
                 y: &mut t.zeros(windows),
-                winners,
+                winners: Some(winners),
             };
             winograd::forward(t, &winograd, x, &u, kept, &mut scratch, &mut y);
         }

@@ -224,7 +224,7 @@ impl<T: Lanes> Workspace<T> {
     }
 
     /// From the first activation, which is filled, to the last; in training with the `draws` of
-    /// the first image's step.
+    /// the first image's step, and with what the backward pass will need.
     pub(super) fn forward(
         &mut self,
         network: &Network,
@@ -252,7 +252,7 @@ impl<T: Lanes> Workspace<T> {
                         size: pool.output,
                         bias,
                         y,
-                        winners: &mut kept.winners,
+                        winners: draws.map(|_| &mut kept.winners[..]),
                     };
                     let (conv, u, vectors) =
                         (convolution(layer), &kept.transformed, &mut kept.vectors);

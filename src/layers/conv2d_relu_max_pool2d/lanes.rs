@@ -40,8 +40,8 @@ pub struct Pooled<'a, V> {
     pub bias: &'a [f32],
     /// (O, ph, pw) vectors, written.
     pub y: &'a mut [V],
-    /// (O, ph, pw), written.
-    pub winners: &'a mut [Winner],
+    /// (O, ph, pw), written, where a backward pass will need them.
+    pub winners: Option<&'a mut [Winner]>,
 }
 
 impl<T: Lanes> Outputs<T> for Pooled<'_, T::Vector> {
@@ -69,7 +69,9 @@ impl<T: Lanes> Outputs<T> for Pooled<'_, T::Vector> {
             let Some(windows) = windows::<M>(self.size, o, [i + 2 * n, j]) else {
                 continue;
             };
-            let (y, winners) = (&mut self.y[windows.clone()], &mut self.winners[windows]);
+            let y = &mut self.y[windows.clone()];
+            let winners = self.winners.as_deref_mut();
+            let winners = winners.map(|winners| &mut winners[windows]);
             match nan {
                 false => pool(t, rows, bias, y, winners, T::larger, T::larger_of),
                 true => pool(t, rows, bias, y, winners, T::wins, T::max),
@@ -88,12 +90,12 @@ fn pool<T: Lanes, const M: usize>(
     [above, below]: [[T::Vector; M]; 2],
     bias: T::Vector,
     y: &mut [T::Vector],
-    winners: &mut [Winner],
+    mut winners: Option<&mut [Winner]>,
     wins: impl Fn(T, T::Vector, T::Vector) -> T::Mask,
     max: impl Fn(T, T::Vector, T::Vector) -> T::Vector,
 ) {
     for n in 0..M / 2 {
-        let (Some(y), Some(winner)) = (y.get_mut(n), winners.get_mut(n)) else {
+        let Some(y) = y.get_mut(n) else {
             continue;
         };
         // The row that has the largest, then its column: in the order in which a tie is decided. The
@@ -105,13 +107,15 @@ fn pool<T: Lanes, const M: usize>(
         let down = wins(t, max(t, d, c), max(t, b, a));
         let (left, right) = (t.select(down, c, a), t.select(down, d, b));
         *y = t.relu(t.add(max(t, right, left), bias));
-        let through = t.bits(t.through_relu(*y));
-        let right = through & t.bits(wins(t, right, left));
-        *winner = Winner {
-            left: through & !right,
-            right,
-            down: t.bits(down),
-        };
+        if let Some(winner) = winners.as_deref_mut().and_then(|it| it.get_mut(n)) {
+            let through = t.bits(t.through_relu(*y));
+            let right = through & t.bits(wins(t, right, left));
+            *winner = Winner {
+                left: through & !right,
+                right,
+                down: t.bits(down),
+            };
+        }
     }
 }
 
