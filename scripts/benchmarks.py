@@ -6,8 +6,9 @@ Needs Python and Rust. The first run makes an environment with PyTorch in target
 download of some GB; `--python PATH` uses a Python that has torch, torchvision and numpy instead),
 and builds longhand. Each round takes every measurement once, longhand's beside the other's; every
 second round goes through them backwards. What is quoted is the median of the rounds' ratios, and
-the lowest and highest of them. Leave the machine alone meanwhile: beside other work PyTorch's threads
-wait for each other, and longhand looks better than it is. One or two minutes a round.
+the lowest and highest of them. Leave the machine alone meanwhile: beside other work, which only the
+part `busy` has of its own, PyTorch's threads wait for each other, and longhand looks better than it is.
+One or two minutes a round.
 `--only` names parts; a record of all parts goes to BENCHMARKS.md, of some only where --out says.
 
 What is measured of PyTorch and JAX is in scripts/peers.py.

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use longhand::data::{Dataset, Images, Normalisation};
 use longhand::engines::memory::{Load, check_memory, memory};
 use longhand::engines::{self, EngineError, EngineKind};
+use longhand::hardware::lanes::{APART, MANY};
 use longhand::hardware::{Target, gemm};
 use longhand::network::Network;
 use longhand::optimisers::StepRule;
@@ -19,13 +20,12 @@ static MOST: AtomicUsize = AtomicUsize::new(0);
 
 struct Counting;
 
-/// The bytes of an allocation but for the room of 256 KiB that the lanes leave behind many vectors and nobody
-/// touches (src/hardware/lanes): that is no memory.
+/// The bytes of an allocation but for the room that the lanes leave behind many vectors and nobody touches: that
+/// is no memory.
 fn used(layout: Layout) -> usize {
-    const ROOM: usize = 256 * 1024;
-    const MANY: usize = 16 * 1024;
-    match layout.align() >= 32 && layout.size() >= MANY + ROOM {
-        true => layout.size() - ROOM,
+    // Only the lanes' vectors are of such an alignment.
+    match layout.align() >= 32 && layout.size() >= MANY + APART {
+        true => layout.size() - APART,
         false => layout.size(),
     }
 }

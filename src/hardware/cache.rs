@@ -46,7 +46,7 @@ impl Trial {
     /// Blocks that are timed, without and with in turn. The shortest counts, for others were disturbed.
     const BLOCKS: usize = 16;
 
-    /// Less than this part of a block is no gain: by so much blocks differ by chance.
+    /// A gain of less than one part in so many is none: blocks differ by that by chance.
     const MARGIN: u32 = 32;
 
     /// Steps from one trial to the next.

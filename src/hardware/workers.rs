@@ -1,6 +1,6 @@
 //! Threads that work in step: all begin together, and meet at a barrier as often as they like.
 //!
-//! To hand a task to a thread that sleeps takes tens of microseconds, a step of training a few hundred.
+//! To hand a task to a thread that sleeps takes tens of microseconds, a step of training a hundred or two.
 //! So the threads are woken once an epoch and then meet at a barrier ([`Worker::wait`]), which
 //! costs less than a microsecond while they all run. Who comes first spins for a moment, for the
 //! others are about to come, and then sleeps, for spinning is paid for by everybody else on the
@@ -14,8 +14,8 @@ use std::sync::{Condvar, Mutex, PoisonError};
 
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 
-/// The most times that one who waits looks again before it sleeps: a hundred or two microseconds, less
-/// than a step takes. Who sleeps comes late to the next meeting, and the others wait for it.
+/// The most times that one who waits looks again before it sleeps: a hundred or two microseconds, about what
+/// a step takes. Who sleeps comes late to the next meeting, and the others wait for it.
 const SPINS: usize = 10_000;
 
 /// The least: a microsecond or two, in which threads that do run meet now and then, and so find their patience
@@ -156,7 +156,7 @@ impl Worker<'_> {
 struct Barrier {
     count: usize,
     spins: usize,
-    /// How often who waits looks again now: half as often after one slept, twice after all were awake.
+    /// How often who waits looks again now: halved by who then sleeps, doubled by who does not have to.
     patience: AtomicUsize,
     arrived: AtomicUsize,
     /// How often they have met.
@@ -197,9 +197,9 @@ impl Barrier {
                 std::hint::spin_loop();
                 spins += 1;
             }
-            let slept = !over();
-            self.learn(patience, slept);
-            if slept {
+            let in_vain = !over();
+            self.learn(patience, in_vain);
+            if in_vain {
                 let mut guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
                 // Counted before it looks for the last time; who ends the round looks at the
                 // count after. One of the two sees the other.
@@ -220,9 +220,9 @@ impl Barrier {
         Ok(())
     }
 
-    /// What to wait for after a wait with so much `patience`. In the quiet nothing is written, as all read it.
-    fn learn(&self, patience: usize, slept: bool) {
-        let next = match slept {
+    /// How patient to be after so much `patience`. In the quiet nothing is written, as all read it.
+    fn learn(&self, patience: usize, in_vain: bool) {
+        let next = match in_vain {
             true => (patience / 2).max(FEWEST_SPINS),
             false => 2 * patience,
         };
@@ -293,8 +293,8 @@ mod tests {
         assert_eq!(patience(&barrier), SPINS);
 
         let none = Barrier::new(2, 0);
-        for slept in [true, false] {
-            none.learn(patience(&none), slept);
+        for in_vain in [true, false] {
+            none.learn(patience(&none), in_vain);
             assert_eq!(patience(&none), 0);
         }
     }

@@ -54,6 +54,7 @@ pub enum Align {
     Right,
 }
 
+/// What a canvas holds; lengths are in its units.
 pub enum Shape {
     Path {
         points: Vec<Point>,
@@ -199,7 +200,12 @@ mod tests {
         assert_eq!(image.dimensions(), (40, 20));
         assert_eq!(*image.get_pixel(0, 0), Rgb([255; 3]));
         assert_eq!(*image.get_pixel(39, 19), Rgb([255; 3]));
-        assert_eq!(*image.get_pixel(14, 8), Rgb([0, 114, 178]));
+        // Two pixels a unit, half-open.
+        for (x, y, &pixel) in image.enumerate_pixels() {
+            let inside = (10..18).contains(&x) && (4..12).contains(&y);
+            let expected = if inside { [0, 114, 178] } else { [255; 3] };
+            assert_eq!(pixel, Rgb(expected), "{x}, {y}");
+        }
 
         assert!(svg.starts_with(r#"<svg width="20" height="10" "#), "{svg}");
         assert!(svg.contains(r#"viewBox="0 0 80 40""#), "{svg}");
@@ -226,6 +232,46 @@ mod tests {
         }
         let last = r##"<rect x="8" y="4" width="2" height="2" opacity="1" fill="#506407""##;
         assert!(svg.contains(last), "{svg}");
+    }
+
+    #[test]
+    fn dashes_have_gaps() {
+        let mut canvas = Canvas::new([40.0, 10.0]);
+        canvas.path(vec![[0.0, 5.0], [40.0, 5.0]], BLUE, 2.0, Some([6.0, 4.0]));
+        let image = image::load_from_memory(&canvas.png().unwrap()).unwrap();
+        let image = image.to_rgb8();
+        for x in 0..80 {
+            let expected = if x % 20 < 12 { [0, 114, 178] } else { [255; 3] };
+            assert_eq!(*image.get_pixel(x, 10), Rgb(expected), "{x}");
+        }
+    }
+
+    #[test]
+    fn text_begins_or_ends_where_it_is_put_and_may_be_out_of_the_picture() {
+        let ink = |align, at: Point| {
+            let mut canvas = Canvas::new([100.0, 40.0]);
+            canvas.text("mm", at, 20.0, INK, align);
+            let image = image::load_from_memory(&canvas.png().unwrap()).unwrap();
+            let image = image.to_luma8();
+            let dark = image
+                .enumerate_pixels()
+                .filter(|(.., pixel)| pixel.0[0] < 128);
+            let columns: Vec<_> = dark.map(|(x, ..)| f64::from(x) / 2.0).collect();
+            let first = columns.iter().copied().fold(f64::INFINITY, f64::min);
+            let last = columns.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            (columns.len(), [first, last])
+        };
+        let width = text_width("mm", 20.0);
+        let (pixels, [first, last]) = ink(Align::Left, [50.0, 20.0]);
+        assert!((50.0..53.0).contains(&first), "{first}");
+        assert!((47.0 + width..50.0 + width).contains(&last), "{last}");
+        for (align, shift) in [(Align::Centre, width / 2.0), (Align::Right, width)] {
+            let (_, [other, _]) = ink(align, [50.0, 20.0]);
+            assert!((first - other - shift).abs() <= 1.0, "{align:?}: {other}");
+        }
+        let (part, _) = ink(Align::Centre, [0.0, 40.0]);
+        assert!(0 < part && part < pixels / 2, "{part} of {pixels}");
+        assert_eq!(ink(Align::Left, [f64::NAN, -1e300]).0, 0);
     }
 
     #[test]

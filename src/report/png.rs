@@ -2,6 +2,7 @@
 
 use std::io::Cursor;
 
+use ab_glyph::point;
 use image::{ImageFormat, Rgb, RgbImage};
 use plotters::style::RGBColor;
 use tiny_skia::{
@@ -10,7 +11,10 @@ use tiny_skia::{
 };
 
 use super::canvas::{Align, PictureError, Point, SCALE, Shape};
-use super::font::{outlines, text_width};
+use super::font::{glyphs, outline};
+
+/// Half the height of a digit, of the size of its font.
+const HALF_A_DIGIT: f64 = 0.31;
 
 /// The shapes on white, in a picture of so many units.
 pub fn png(shapes: &[Shape], [width, height]: [u32; 2]) -> Result<Vec<u8>, PictureError> {
@@ -36,7 +40,7 @@ pub fn png(shapes: &[Shape], [width, height]: [u32; 2]) -> Result<Vec<u8>, Pictu
     Ok(png.into_inner())
 }
 
-/// What is no number, or too far out, has no place in a picture: such a shape is left out.
+/// A line or an area with a corner that is no number, or too far out, has no place in a picture, and is left out.
 fn paint(shape: &Shape, pixmap: &mut Pixmap) {
     let scaled = Transform::from_scale(SCALE as f32, SCALE as f32);
     match shape {
@@ -53,12 +57,12 @@ fn paint(shape: &Shape, pixmap: &mut Pixmap) {
                 ..Stroke::default()
             };
             if let Some(path) = path(points, false) {
-                pixmap.stroke_path(&path, &of(*colour), &stroke, scaled, None);
+                pixmap.stroke_path(&path, &solid(*colour), &stroke, scaled, None);
             }
         }
         Shape::Polygon { points, colour } => {
             if let Some(path) = path(points, true) {
-                pixmap.fill_path(&path, &of(*colour), FillRule::Winding, scaled, None);
+                pixmap.fill_path(&path, &solid(*colour), FillRule::Winding, scaled, None);
             }
         }
         Shape::Rectangle { corners, colour } => {
@@ -66,7 +70,7 @@ fn paint(shape: &Shape, pixmap: &mut Pixmap) {
             // Whole pixels, so that nothing shines through between two that touch.
             let paint = Paint {
                 anti_alias: false,
-                ..of(*colour)
+                ..solid(*colour)
             };
             if let Some(rect) = Rect::from_ltrb(left, top, right, bottom) {
                 pixmap.fill_rect(rect, &paint, scaled, None);
@@ -79,7 +83,7 @@ fn paint(shape: &Shape, pixmap: &mut Pixmap) {
         } => {
             let [x, y] = centre.map(|it| it as f32);
             if let Some(path) = PathBuilder::from_circle(x, y, *radius as f32) {
-                pixmap.fill_path(&path, &of(*colour), FillRule::Winding, scaled, None);
+                pixmap.fill_path(&path, &solid(*colour), FillRule::Winding, scaled, None);
             }
         }
         Shape::Text {
@@ -89,23 +93,26 @@ fn paint(shape: &Shape, pixmap: &mut Pixmap) {
             colour,
             align,
         } => {
+            let scale = f64::from(SCALE);
+            let (glyphs, width) = glyphs(text, size * scale);
             let before = match align {
                 Align::Left => 0.0,
-                Align::Centre => 0.5,
-                Align::Right => 1.0,
+                Align::Centre => width / 2.0,
+                Align::Right => width,
             };
-            let left = x - before * text_width(text, *size);
-            let [left, down, size] =
-                [left, y + HALF_A_DIGIT * size, *size].map(|it| it * f64::from(SCALE));
-            let (letters, _) = outlines(text, [left, down], size);
-            for letter in letters {
+            let line = [x * scale - before, (y + HALF_A_DIGIT * size) * scale];
+            for mut glyph in glyphs {
+                glyph.position += point(line[0] as f32, line[1] as f32);
+                let Some(letter) = outline(glyph) else {
+                    continue;
+                };
                 let corner = letter.px_bounds().min;
                 letter.draw(|x, y, share| {
-                    let [x, y] = [
+                    let place = [
                         corner.x as i64 + i64::from(x),
                         corner.y as i64 + i64::from(y),
                     ];
-                    shade(pixmap, [x, y], *colour, share);
+                    shade(pixmap, place, *colour, share);
                 });
             }
         }
@@ -118,9 +125,6 @@ fn paint(shape: &Shape, pixmap: &mut Pixmap) {
         }
     }
 }
-
-/// Half the height of a digit, of the size of its font.
-const HALF_A_DIGIT: f64 = 0.31;
 
 fn path(points: &[Point], closed: bool) -> Option<Path> {
     let mut path = PathBuilder::new();
@@ -137,7 +141,7 @@ fn path(points: &[Point], closed: bool) -> Option<Path> {
     path.finish()
 }
 
-fn of(RGBColor(red, green, blue): RGBColor) -> Paint<'static> {
+fn solid(RGBColor(red, green, blue): RGBColor) -> Paint<'static> {
     let mut paint = Paint::default();
     paint.set_color_rgba8(red, green, blue, 255);
     paint

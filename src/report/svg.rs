@@ -18,7 +18,7 @@ const FINER: u32 = 2;
 const FONT: &str = "sans-serif";
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-type Fault = DrawingAreaErrorKind<io::Error>;
+type DrawingError = DrawingAreaErrorKind<io::Error>;
 
 /// The shapes on white, in a picture of so many units.
 pub fn svg(shapes: &[Shape], [width, height]: [u32; 2]) -> Result<String, PictureError> {
@@ -37,15 +37,15 @@ pub fn svg(shapes: &[Shape], [width, height]: [u32; 2]) -> Result<String, Pictur
         .and_then(|()| area.present())
         .map_err(|error| PictureError::Drawing(error.to_string().into()))?;
     drop(area);
-    // The picture is shown as much smaller. Plotters knows no joins: sharp ones would stick out of a
-    // curve's corners.
+    // A unit is several of plotters' steps, so the picture is shown that much smaller. Plotters knows no
+    // joins: sharp ones would stick out of a curve's corners.
     let drawn = format!(r#"width="{across}" height="{down}""#);
     let shown = format!(r#"width="{width}" height="{height}" stroke-linejoin="round""#);
     Ok(svg.replacen(&drawn, &shown, 1))
 }
 
 impl Shape {
-    fn draw(&self, area: &Area) -> Result<(), Fault> {
+    fn draw(&self, area: &Area) -> Result<(), DrawingError> {
         match self {
             Shape::Path {
                 points,
@@ -94,7 +94,7 @@ impl Shape {
                 let style = TextStyle::from((FONT, pixels(*size)))
                     .color(colour)
                     .pos(Pos::new(horizontal, VPos::Center));
-                // SVG centres small letters, of which digits are higher.
+                // SVG centres small letters, than which digits are higher.
                 let lower = device(&[*x, y + 0.08 * size]);
                 area.draw_text(text, &style, lower)
             }

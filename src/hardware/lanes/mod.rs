@@ -206,9 +206,9 @@ pub unsafe trait Lanes: Copy + Send + Sync + 'static {
         }
     }
 
-    /// `count` vectors of 0. Behind many of them is room that nobody touches, [`APART`]: where a pass goes
-    /// through memory by kilobytes at a time, its core fetches in advance what lies where the next such steps
-    /// would lead, also past the last number, and takes it from the core whose numbers are there.
+    /// `count` vectors of 0. Behind an array of [`MANY`] bytes or more lies room that nobody touches,
+    /// [`APART`]: a core that reads in long strides fetches in advance, past the end too, and would take
+    /// lines from the core whose array is there. A clone has no such room.
     fn zeros(self, count: usize) -> Vec<Self::Vector> {
         let bytes = count * size_of::<Self::Vector>();
         let room = if bytes < MANY { 0 } else { APART };
@@ -331,13 +331,13 @@ impl<T: Lanes> DerefMut for Numbers<T> {
     }
 }
 
-/// So many bytes are gone through in long steps.
-const MANY: usize = 16 * 1024;
+/// From so many bytes on an array has room behind it.
+pub const MANY: usize = 16 * 1024;
 
-/// How far from each other arrays lie that different cores may have, in bytes; such room takes addresses, but no
-/// memory. On an AMD EPYC of family 26 whose two cores had no cache in common, a step of training took 108 us
-/// with arrays side by side, 100 us with 64 KiB between them, and 82 us from 128 KiB on.
-const APART: usize = 256 * 1024;
+/// The bytes of that room, which takes addresses, but no memory where pages come when they are touched. On
+/// an AMD EPYC of family 26 whose two cores had no cache in common, a step of training took 108 us with
+/// arrays side by side, 100 us with 64 KiB between them, and 82 us from 128 KiB on.
+pub const APART: usize = 256 * 1024;
 
 /// What is compiled for the lanes' instructions: it is always inlined where those are known, as
 /// must be all that it calls. A closure would not do, for it may be compiled before.
