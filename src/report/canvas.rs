@@ -271,7 +271,9 @@ mod tests {
         }
         let (part, _) = ink(Align::Centre, [0.0, 40.0]);
         assert!(0 < part && part < pixels / 2, "{part} of {pixels}");
-        assert_eq!(ink(Align::Left, [f64::NAN, -1e300]).0, 0);
+        for at in [[f64::NAN, -1e300], [1e300, 20.0], [f64::INFINITY; 2]] {
+            assert_eq!(ink(Align::Left, at).0, 0);
+        }
     }
 
     #[test]

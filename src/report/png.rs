@@ -108,10 +108,8 @@ fn paint(shape: &Shape, pixmap: &mut Pixmap) {
                 };
                 let corner = letter.px_bounds().min;
                 letter.draw(|x, y, share| {
-                    let place = [
-                        corner.x as i64 + i64::from(x),
-                        corner.y as i64 + i64::from(y),
-                    ];
+                    let place = [(corner.x, x), (corner.y, y)]
+                        .map(|(corner, pixel)| (corner as i64).saturating_add(pixel.into()));
                     shade(pixmap, place, *colour, share);
                 });
             }
@@ -119,7 +117,8 @@ fn paint(shape: &Shape, pixmap: &mut Pixmap) {
         Shape::Pixels { corner, rgb } => {
             let [left, top] = corner.map(|it| (it * f64::from(SCALE)).round() as i64);
             for (x, y, &Rgb([r, g, b])) in rgb.enumerate_pixels() {
-                let place = [left + i64::from(x), top + i64::from(y)];
+                let place = [(left, x), (top, y)]
+                    .map(|(corner, pixel)| corner.saturating_add(pixel.into()));
                 shade(pixmap, place, RGBColor(r, g, b), 1.0);
             }
         }
