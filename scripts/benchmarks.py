@@ -15,7 +15,6 @@ What is measured of PyTorch and JAX is in scripts/peers.py.
 """
 
 import argparse
-import contextlib
 import dataclasses
 import datetime
 import json
@@ -90,12 +89,11 @@ class Peers:
         self.process.wait()
 
 
-@contextlib.contextmanager
-def busy_core():
-    """Another process meanwhile, which never waits for anything."""
+def beside_a_busy_core(measurement, *arguments):
+    """What is measured while another process never waits for anything."""
     process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:
-        yield
+        return measurement(*arguments)
     finally:
         process.kill()
         process.wait()
@@ -250,10 +248,6 @@ ROWS = [
 
 def measurements(longhand, peers):
     """How to take every measurement, by name. Those that are compared stand side by side."""
-    def busy(measurement, *arguments):
-        with busy_core():
-            return measurement(*arguments)
-
     return {
         "train 32": longhand.train,
         "pytorch train 32": lambda: peers.ask("train", 32),
@@ -264,8 +258,8 @@ def measurements(longhand, peers):
         "pytorch train 1024": lambda: peers.ask("train", 1024),
         "train, 1 thread": lambda: longhand.train("--threads", "1"),
         "train, 2 threads": lambda: longhand.train("--threads", "2"),
-        "train, busy": lambda: busy(longhand.train),
-        "pytorch train, busy": lambda: busy(peers.ask, "train", 32),
+        "train, busy": lambda: beside_a_busy_core(longhand.train),
+        "pytorch train, busy": lambda: beside_a_busy_core(peers.ask, "train", 32),
         "memory": longhand.memory,
         "whole": longhand.whole,
         "pytorch whole": lambda: 5 * peers.ask("whole"),

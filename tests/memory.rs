@@ -23,7 +23,7 @@ struct Counting;
 /// The bytes of an allocation but for the room that the lanes leave behind many vectors and nobody touches: that
 /// is no memory.
 fn used(layout: Layout) -> usize {
-    // Only the lanes' vectors are of such an alignment.
+    // What `gemm` packs into may be of such an alignment too, but then on both sides of what is compared.
     match layout.align() >= 32 && layout.size() >= MANY + APART {
         true => layout.size() - APART,
         false => layout.size(),

@@ -40,7 +40,8 @@ pub fn png(shapes: &[Shape], [width, height]: [u32; 2]) -> Result<Vec<u8>, Pictu
     Ok(png.into_inner())
 }
 
-/// A line or an area with a corner that is no number, or too far out, has no place in a picture, and is left out.
+/// A line or an area with a corner that is no number, or too far out, has no place in a picture, and is left
+/// out.
 fn paint(shape: &Shape, pixmap: &mut Pixmap) {
     let scaled = Transform::from_scale(SCALE as f32, SCALE as f32);
     match shape {
@@ -100,9 +101,9 @@ fn paint(shape: &Shape, pixmap: &mut Pixmap) {
                 Align::Centre => width / 2.0,
                 Align::Right => width,
             };
-            let line = [x * scale - before, (y + HALF_A_DIGIT * size) * scale];
+            let [left, line] = [x * scale - before, (y + HALF_A_DIGIT * size) * scale];
             for mut glyph in glyphs {
-                glyph.position += point(line[0] as f32, line[1] as f32);
+                glyph.position += point(left as f32, line as f32);
                 let Some(letter) = outline(glyph) else {
                     continue;
                 };
