@@ -50,6 +50,9 @@ pub use portable::Portable;
 /// The most lanes that any path has.
 pub const MAX_WIDTH: usize = 16;
 
+/// The most rows of four vectors that any path's tile has.
+pub const MAX_ROWS: usize = 5;
+
 /// Lanes that stand together where vectors are turned: a vector has two or four such quads.
 pub const QUAD: usize = 4;
 

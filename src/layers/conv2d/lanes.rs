@@ -5,6 +5,7 @@
 //! first copied into a frame of zeros, so that no window needs to know of the border.
 
 use super::Conv2d;
+use super::winograd::transforms::output_transposed_at;
 use crate::hardware::lanes::tile::{add_outer, add_product, array};
 use crate::hardware::lanes::{Lanes, kernel, tiles, with_rows};
 
@@ -23,45 +24,47 @@ pub trait Outputs<T: Lanes> {
 
 /// What gives the gradients by a convolution's outputs.
 pub trait Gradients<T: Lanes> {
-    /// Whether [`Gradients::weighted_rows`] has so little to do that it is better called again than its
-    /// result kept.
-    const MOSTLY_ZERO: bool = false;
-
     /// Those of channel `o` at rows `i` and `i + 1`, `M` columns from `j` on, all of them even; 0
     /// beyond the last row or column.
     fn take<const M: usize>(&self, t: T, o: usize, at: [usize; 2]) -> [[T::Vector; M]; 2];
 
-    /// The sum of `M` rows from `i` on, each with its weight, in `M` columns from `j` on.
+    /// Two rows of Winograd's `A d_y`, of `M` rows from `i` on and `M` columns from `j` on: those of a point
+    /// and its opposite, or of 0 and infinity.
     #[inline(always)]
-    fn weighted_rows<const M: usize>(
+    fn two_rows<const M: usize>(
         &self,
         t: T,
         o: usize,
         at: [usize; 2],
-        weights: [T::Vector; M],
-    ) -> [T::Vector; M] {
-        weighted_windows(t, self, o, at, weights)
+        point: Option<f32>,
+    ) -> [[T::Vector; M]; 2] {
+        two_rows_of_all(t, self, o, at, point)
     }
 }
 
-/// [`Gradients::weighted_rows`], two rows and two columns at a time.
+/// [`Gradients::two_rows`] of all gradients.
 #[inline(always)]
-pub(crate) fn weighted_windows<T: Lanes, const M: usize>(
+pub(crate) fn two_rows_of_all<T: Lanes, const M: usize>(
     t: T,
     d_y: &(impl Gradients<T> + ?Sized),
     o: usize,
     [i, j]: [usize; 2],
-    weights: [T::Vector; M],
-) -> [T::Vector; M] {
-    let mut sums = [t.zero(); M];
-    for b in (0..M).step_by(2) {
-        for a in (0..M).step_by(2) {
-            let rows = d_y.take::<2>(t, o, [i + a, j + b]);
-            for (row, weight) in rows.into_iter().zip(&weights[a..]) {
-                sums[b] = t.fma(*weight, row[0], sums[b]);
-                sums[b + 1] = t.fma(*weight, row[1], sums[b + 1]);
-            }
+    point: Option<f32>,
+) -> [[T::Vector; M]; 2] {
+    let mut rows = [[t.zero(); M]; M];
+    for a in (0..M).step_by(2) {
+        [rows[a], rows[a + 1]] = d_y.take(t, o, [i + a, j]);
+    }
+    let Some(point) = point else {
+        return [rows[0], rows[M - 1]];
+    };
+    let mut sums = [[t.zero(); M]; 2];
+    for b in 0..M {
+        let mut column = [t.zero(); M];
+        for (number, row) in column.iter_mut().zip(&rows) {
+            *number = row[b];
         }
+        [sums[0][b], sums[1][b]] = output_transposed_at(t, point, column);
     }
     sums
 }

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use crate::hardware::lanes::Lanes;
-use crate::layers::conv2d::lanes::{Gradients, Outputs, weighted_windows};
+use crate::layers::conv2d::lanes::{Gradients, Outputs, two_rows_of_all};
 
 /// Which pixel of its window each maximum came from, bit by bit for the lanes: whether it is a left one or
 /// a right one, neither where ReLU lets nothing through; and whether it is a lower one.
@@ -148,8 +148,6 @@ fn spread<T: Lanes, const M: usize>(
 }
 
 impl<T: Lanes> Gradients<T> for PooledGradients<'_, T::Vector> {
-    const MOSTLY_ZERO: bool = true;
-
     #[inline(always)]
     fn take<const M: usize>(&self, t: T, o: usize, at: [usize; 2]) -> [[T::Vector; M]; 2] {
         let mut rows = [[t.zero(); M]; 2];
@@ -172,31 +170,44 @@ impl<T: Lanes> Gradients<T> for PooledGradients<'_, T::Vector> {
         rows
     }
 
-    /// Only the winner of a window has a part in it, with the weight of its row.
+    /// Only the winner of a window has a part in it, with the power that belongs to its row.
     #[inline(always)]
-    fn weighted_rows<const M: usize>(
+    fn two_rows<const M: usize>(
         &self,
         t: T,
         o: usize,
         at: [usize; 2],
-        weights: [T::Vector; M],
-    ) -> [T::Vector; M] {
+        point: Option<f32>,
+    ) -> [[T::Vector; M]; 2] {
         let ([height, width], [i, j]) = (self.size, at.map(|pixel| pixel / 2));
         let windows = M / 2;
         if i + windows > height || j + windows > width {
-            return weighted_windows(t, self, o, at, weights);
+            return two_rows_of_all(t, self, o, at, point);
         }
-        let mut sums = [t.zero(); M];
-        for (a, weights) in weights.chunks_exact(2).enumerate() {
+        let mut sums = [[t.zero(); M]; 2];
+        for a in 0..windows {
             let first = (o * height + i + a) * width + j;
             let winners = &self.winners[first..][..windows];
             let d_y = &self.d_y[first..][..windows];
+            // What the upper and the lower row of these windows are multiplied by.
+            let powers = match point {
+                Some(point) => {
+                    let [upper, lower] = [2 * a, 2 * a + 1].map(|k| point.powi(k as i32));
+                    [[upper, lower], [upper, -lower]]
+                }
+                None => [
+                    [f32::from(u8::from(a == 0)), 0.0],
+                    [0.0, f32::from(u8::from(a == windows - 1))],
+                ],
+            };
             for b in 0..windows {
                 let Winner { left, right, down } = winners[b];
-                let weight = t.select(t.mask(down), weights[1], weights[0]);
-                for (k, here) in [left, right].into_iter().enumerate() {
-                    let sum = &mut sums[2 * b + k];
-                    *sum = t.fma_where(t.mask(here), weight, d_y[b], *sum);
+                for (sums, [upper, lower]) in sums.iter_mut().zip(powers) {
+                    let power = t.select(t.mask(down), t.splat(lower), t.splat(upper));
+                    for (k, here) in [left, right].into_iter().enumerate() {
+                        let sum = &mut sums[2 * b + k];
+                        *sum = t.fma_where(t.mask(here), power, d_y[b], *sum);
+                    }
                 }
             }
         }

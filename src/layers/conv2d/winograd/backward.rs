@@ -1,9 +1,9 @@
 //! The backward pass, row after row of points as the forward pass.
 
-use super::transforms::{ONE, input_transposed, output_row, output_transposed};
+use super::transforms::{self, ONE, input_transposed, output_transposed};
 use super::weight::{add_d_weights, gradient_groups};
-use super::{POINTS, PRODUCTS, Winograd, eight, one_channel, spacing, u_apart, write_eight};
-use crate::hardware::lanes::tile::{Matrix, add_product, array};
+use super::{POINTS, PRODUCTS, Strip, Winograd, eight, one_channel, spacing, u_apart, write_eight};
+use crate::hardware::lanes::tile::{Matrix, add_product};
 use crate::hardware::lanes::{Lanes, MAX_WIDTH, QUAD, kernel, tiles, with_rows};
 use crate::layers::conv2d::lanes::Gradients;
 
@@ -11,13 +11,11 @@ use crate::layers::conv2d::lanes::Gradients;
 struct Lengths {
     /// The gradients of the transformed weight: (64, groups of outputs, quads of channels).
     d_u: usize,
-    /// The outputs' gradients with their columns transformed: (8, O, block, m).
-    d_y_half: usize,
-    /// One row of the products' gradients: (8, O, block).
+    /// Two rows of the products' gradients: (2, 8, O, block).
     d_m: usize,
-    /// Those of one point, turned by quads: (block, quads of a vector, groups of outputs).
+    /// Those of one point, turned by quads: (block, groups of outputs, quads of a vector).
     turned: usize,
-    /// Those of one channel's tile with their rows transformed: (8, 8).
+    /// Those of one channel's strip with their rows transformed: (8, columns).
     d_x_half: usize,
     /// The gradient by each bias, lane by lane: (O).
     sums: usize,
@@ -29,10 +27,9 @@ impl Lengths {
         let [groups, quads] = gradient_groups(conv, width);
         Self {
             d_u: PRODUCTS * groups * quads,
-            d_y_half: POINTS * spacing(conv.out_channels * block * winograd.side),
-            d_m: POINTS * spacing(conv.out_channels * block),
+            d_m: 2 * POINTS * spacing(conv.out_channels * block),
             turned: block * (width / QUAD) * groups,
-            d_x_half: PRODUCTS,
+            d_x_half: winograd.strip_len(),
             sums: conv.out_channels,
         }
     }
@@ -41,8 +38,7 @@ impl Lengths {
 /// How many vectors of `width` lanes the pass needs for a while.
 pub(super) fn scratch_len(winograd: &Winograd, width: usize) -> usize {
     let lengths = Lengths::of(winograd, width);
-    let gradients = lengths.d_u + lengths.d_y_half + lengths.d_m;
-    gradients + lengths.turned + lengths.d_x_half + lengths.sums
+    lengths.d_u + lengths.d_m + lengths.turned + lengths.d_x_half + lengths.sums
 }
 
 kernel! {
@@ -89,9 +85,7 @@ fn backward_kernel<T: Lanes, Y: Gradients<T>>(
     let (d_m, scratch) = scratch.split_at_mut(lengths.d_m);
     let (turned, scratch) = scratch.split_at_mut(lengths.turned);
     let (d_x_half, scratch) = scratch.split_at_mut(lengths.d_x_half);
-    let (sums, scratch) = scratch.split_at_mut(lengths.sums);
-    // The last, since it is not always needed: what is used should be in the cache.
-    let d_y_half = &mut scratch[..lengths.d_y_half];
+    let sums = &mut scratch[..lengths.sums];
 
     let [groups, quads] = gradient_groups(conv, T::WIDTH);
     let v_apart = spacing(conv.in_channels * winograd.block);
@@ -99,32 +93,28 @@ fn backward_kernel<T: Lanes, Y: Gradients<T>>(
     sums.fill(t.zero());
     let block_len = v.len() / winograd.blocks();
     for (block, v) in v.chunks_exact_mut(block_len).enumerate() {
-        if !Y::MOSTLY_ZERO {
+        for (rows, point) in transforms::rows() {
             match winograd.side {
-                4 => columns::<T, 4>(t, winograd, block, d_y, d_y_half),
-                _ => columns::<T, 6>(t, winograd, block, d_y, d_y_half),
+                4 => two_rows::<T, Y, 4>(t, winograd, block, point, d_y, d_m),
+                _ => two_rows::<T, Y, 6>(t, winograd, block, point, d_y, d_m),
             }
-        }
-        for i in 0..POINTS {
-            match winograd.side {
-                4 => row::<T, Y, 4>(t, winograd, block, i, d_y, d_y_half, d_m),
-                _ => row::<T, Y, 6>(t, winograd, block, i, d_y, d_y_half, d_m),
-            }
-            if i == ONE {
-                // At the point 1 along both axes all weights are 1: a tile's gradients are added up.
-                let tiles = d_m[ONE * d_m_apart..].chunks(winograd.block);
-                for (sum, d_m) in sums.iter_mut().zip(tiles) {
-                    *sum = t.add(*sum, t.total(&d_m[..winograd.filled(block)]));
+            for (i, d_m) in rows.into_iter().zip(d_m.chunks(POINTS * d_m_apart)) {
+                if i == ONE {
+                    // At the point 1 along both axes all weights are 1: a tile's gradients are added up.
+                    let tiles = d_m[ONE * d_m_apart..].chunks(winograd.block);
+                    for (sum, d_m) in sums.iter_mut().zip(tiles) {
+                        *sum = t.add(*sum, t.total(&d_m[..winograd.filled(block)]));
+                    }
                 }
-            }
-            for j in 0..POINTS {
-                let f = i * POINTS + j;
-                let (d_m, v) = (&d_m[j * d_m_apart..], &mut v[f * v_apart..]);
-                let d_u = &mut d_u[f * groups * quads..][..groups * quads];
-                weight_gradients(t, winograd, block, d_m, v, turned, d_u);
-                if d_x.is_some() {
-                    let u = &u[f * u_apart(conv)..];
-                    input_gradients(t, winograd, block, u, d_m, v);
+                for j in 0..POINTS {
+                    let f = i * POINTS + j;
+                    let (d_m, v) = (&d_m[j * d_m_apart..], &mut v[f * v_apart..]);
+                    let d_u = &mut d_u[f * groups * quads..][..groups * quads];
+                    weight_gradients(t, winograd, block, d_m, v, turned, d_u);
+                    if d_x.is_some() {
+                        let u = &u[f * u_apart(conv)..];
+                        input_gradients(t, winograd, block, u, d_m, v);
+                    }
                 }
             }
         }
@@ -139,65 +129,30 @@ fn backward_kernel<T: Lanes, Y: Gradients<T>>(
     }
 }
 
-/// `A d_y`
+/// Two rows of `dM = A d_y A^T`: those of `point` and its opposite, or of 0 and infinity.
 ///
-/// - `half`: (8, O, block, m), written
+/// - `d_m`: (2, 8, O, block), written; tiles that only fill the block up are 0
 #[inline(always)]
-fn columns<T: Lanes, const M: usize>(
+fn two_rows<T: Lanes, Y: Gradients<T>, const M: usize>(
     t: T,
     winograd: &Winograd,
     block: usize,
-    d_y: &impl Gradients<T>,
-    half: &mut [T::Vector],
-) {
-    let apart = half.len() / POINTS;
-    for o in 0..winograd.conv.out_channels {
-        let place = o * winograd.block * M;
-        for (k, [i, j]) in winograd.tiles_of(block).enumerate() {
-            for b in (0..M).step_by(2) {
-                let (mut left, mut right) = ([t.zero(); M], [t.zero(); M]);
-                for a in (0..M).step_by(2) {
-                    let [above, below] = d_y.take::<2>(t, o, [i + a, j + b]);
-                    [left[a], right[a]] = above;
-                    [left[a + 1], right[a + 1]] = below;
-                }
-                let place = place + k * M + b;
-                write_eight(output_transposed(t, left), half, place, apart);
-                write_eight(output_transposed(t, right), half, place + 1, apart);
-            }
-        }
-    }
-}
-
-/// Row `i` of `dM = A d_y A^T`.
-///
-/// - `half`: (8, O, block, m) from [`columns`], where the gradients are not mostly 0
-/// - `d_m`: (8, O, block), written; tiles that only fill the block up are 0
-#[inline(always)]
-fn row<T: Lanes, Y: Gradients<T>, const M: usize>(
-    t: T,
-    winograd: &Winograd,
-    block: usize,
-    i: usize,
+    point: Option<f32>,
     d_y: &Y,
-    half: &[T::Vector],
     d_m: &mut [T::Vector],
 ) {
     let (outputs, columns) = (winograd.conv.out_channels, winograd.block);
-    let weights = output_row::<M>(i).map(|weight| t.splat(weight));
-    let half = &half[i * (half.len() / POINTS)..];
     let apart = spacing(outputs * columns);
+    let (first, second) = d_m.split_at_mut(POINTS * apart);
     for o in 0..outputs {
         for (k, at) in winograd.tiles_of(block).enumerate() {
-            let place = o * columns + k;
-            let half = match Y::MOSTLY_ZERO {
-                true => d_y.weighted_rows(t, o, at, weights),
-                false => array(half, place * M),
-            };
-            write_eight(output_transposed(t, half), d_m, place, apart);
+            let [plus, minus] = d_y.two_rows::<M>(t, o, at, point);
+            write_eight(output_transposed(t, plus), first, o * columns + k, apart);
+            write_eight(output_transposed(t, minus), second, o * columns + k, apart);
         }
         for k in winograd.tiles_of(block).len()..winograd.filled(block) {
-            write_eight([t.zero(); POINTS], d_m, o * columns + k, apart);
+            write_eight([t.zero(); POINTS], first, o * columns + k, apart);
+            write_eight([t.zero(); POINTS], second, o * columns + k, apart);
         }
     }
 }
@@ -211,7 +166,7 @@ kernel! {
     /// in its own quad, and only four lanes are left to be summed.
     ///
     /// - `d_m`: (O, block), `v`: (C, block)
-    /// - `turned`: (block, quads of a vector, groups of outputs), for a while
+    /// - `turned`: (block, groups of outputs, quads of a vector), for a while
     /// - `d_u`: (groups of outputs, quads of channels), written by the first block, then added to
     fn weight_gradients(
         winograd: &Winograd,
@@ -236,7 +191,6 @@ fn weight_gradients_kernel<T: Lanes>(
     let (inputs, outputs) = (winograd.conv.in_channels, winograd.conv.out_channels);
     let [groups, quads] = gradient_groups(&winograd.conv, T::WIDTH);
     let (columns, filled) = (winograd.block, winograd.filled(block));
-    let depth = filled * T::QUADS;
     for group in 0..groups {
         let o = group * T::QUADS..outputs.min((group + 1) * T::QUADS);
         with_rows!(o.len(), at most MAX_WIDTH / QUAD, of 1 2 3 4, N => {
@@ -245,13 +199,12 @@ fn weight_gradients_kernel<T: Lanes>(
                 let mut vectors = [t.zero(); MAX_WIDTH / QUAD];
                 vectors[..N].copy_from_slice(&d_m.of_column::<N>(0, k));
                 t.transpose_quads(&mut vectors[..T::QUADS]);
-                for (n, &vector) in vectors[..T::QUADS].iter().enumerate() {
-                    turned[(k * T::QUADS + n) * groups + group] = vector;
-                }
+                turned[(k * groups + group) * T::QUADS..][..T::QUADS]
+                    .copy_from_slice(&vectors[..T::QUADS]);
             }
         });
     }
-    let turned = Matrix::new(turned, [depth, groups]); // turned: (block quads, groups of outputs)
+    let turned = Matrix::new(turned, [filled * groups, T::QUADS]); // turned: (block groups of outputs, quads)
     let v = t.numbers(&v[..inputs * columns]).as_chunks::<QUAD>().0;
     let v = Matrix::new(v, [inputs, columns * T::QUADS]); // v: (C, block quads) of four numbers
     for quad in 0..quads {
@@ -260,12 +213,14 @@ fn weight_gradients_kernel<T: Lanes>(
             for group in tiles(groups, T::ROWS) {
                 with_rows!(group.len(), T, N => {
                     let mut tile = [[t.zero(); N]; R];
-                    for k in 0..depth {
-                        let right: [_; N] = turned.of_row(k, group.start);
-                        for (r, tile) in tile.iter_mut().enumerate() {
-                            let left = t.repeat(v.at(c.start + r, k));
-                            for (sum, right) in tile.iter_mut().zip(right) {
-                                *sum = t.fma(left, right, *sum);
+                    for k in 0..filled {
+                        for n in 0..T::QUADS {
+                            let right: [_; N] = turned.of_column(k * groups + group.start, n);
+                            for (r, tile) in tile.iter_mut().enumerate() {
+                                let left = t.repeat(v.at(c.start + r, k * T::QUADS + n));
+                                for (sum, right) in tile.iter_mut().zip(right) {
+                                    *sum = t.fma(left, right, *sum);
+                                }
                             }
                         }
                     }
@@ -326,11 +281,11 @@ fn input_gradients_kernel<T: Lanes>(
 }
 
 kernel! {
-    /// `d_x = B (dV B^T)`, the tiles added where they overlap.
+    /// `d_x = B (dV B^T)`, the tiles added where they overlap: in a strip before its columns are transformed.
     ///
     /// - `d_v`: (64, C, block)
-    /// - `half`: (8, 8), for a while
-    /// - `d_x`: (C, H, W), written, or added to where an earlier tile has been
+    /// - `half`: `dV B^T` of a strip, (8, columns), for a while
+    /// - `d_x`: (C, H, W), written, or added to where an earlier strip has been
     fn put_d_x(
         winograd: &Winograd,
         block: usize,
@@ -349,52 +304,90 @@ fn put_d_x_kernel<T: Lanes>(
     half: &mut [T::Vector],
     d_x: &mut [T::Vector],
 ) {
-    let conv = &winograd.conv;
-    let ([height, width], [above, left]) = (conv.input, conv.window.padding);
-    let apart = spacing(conv.in_channels * winograd.block);
-    let overlap = POINTS - winograd.side;
+    let [height, width] = winograd.conv.input;
     for (c, d_x) in d_x.chunks_exact_mut(height * width).enumerate() {
-        for (k, [i, j]) in winograd.tiles_of(block).enumerate() {
-            let inside =
-                i >= above && j >= left && i + 8 <= height + above && j + 8 <= width + left;
-            for a in 0..POINTS {
-                let first = a * POINTS * apart + c * winograd.block + k;
-                let row = input_transposed(t, eight(d_v, first, apart));
-                half[a * POINTS..][..POINTS].copy_from_slice(&row);
+        for strip in winograd.strips(block) {
+            match winograd.side {
+                4 => put_strip::<T, 4, 4>(t, winograd, c, &strip, d_v, half, d_x),
+                _ => put_strip::<T, 6, 2>(t, winograd, c, &strip, d_v, half, d_x),
             }
-            for b in 0..POINTS {
-                let mut pixels = input_transposed(t, eight(half, b, POINTS));
-                // How many rows of the column the tiles to the left or above have written.
-                let rows = match (i, j) {
-                    (_, 1..) if b < overlap => POINTS,
-                    (1.., _) => overlap,
-                    _ => 0,
-                };
-                if inside {
-                    let first = (i - above) * width + j - left + b;
-                    if rows > 0 {
-                        let sums = eight(d_x, first, width);
-                        for (a, (pixel, sum)) in pixels.iter_mut().zip(sums).enumerate() {
-                            if a < rows {
-                                *pixel = t.add(sum, *pixel);
-                            }
-                        }
-                    }
-                    write_eight(pixels, d_x, first, width);
-                } else {
-                    for (a, pixel) in pixels.into_iter().enumerate() {
-                        let (m, n) = ((i + a).wrapping_sub(above), (j + b).wrapping_sub(left));
-                        if m < height && n < width {
-                            let place = &mut d_x[m * width + n];
-                            *place = if a < rows {
-                                t.add(*place, pixel)
-                            } else {
-                                pixel
-                            };
-                        }
+        }
+    }
+}
+
+/// The same for a strip of channel `c`, whose tiles of `M` outputs have `L` pixels in common.
+///
+/// - `d_x`: (H, W)
+#[inline(always)]
+fn put_strip<T: Lanes, const M: usize, const L: usize>(
+    t: T,
+    winograd: &Winograd,
+    c: usize,
+    strip: &Strip,
+    d_v: &[T::Vector],
+    half: &mut [T::Vector],
+    d_x: &mut [T::Vector],
+) {
+    let conv = &winograd.conv;
+    let apart = spacing(conv.in_channels * winograd.block);
+    let columns = strip.columns(M);
+    let half = &mut half[..POINTS * columns];
+    for (a, half) in half.chunks_exact_mut(columns).enumerate() {
+        let first = a * POINTS * apart + c * winograd.block;
+        let mut common = [t.zero(); L];
+        for (k, tile) in strip.tiles.clone().enumerate() {
+            let mut row = input_transposed(t, eight(d_v, first + tile, apart));
+            for (pixel, common) in row.iter_mut().zip(common) {
+                *pixel = t.add(common, *pixel);
+            }
+            half[k * M..][..M].copy_from_slice(&row[..M]);
+            common.copy_from_slice(&row[M..]);
+        }
+        half[columns - L..].copy_from_slice(&common);
+    }
+    let [i, j] = strip.first;
+    for n in 0..columns {
+        let pixels = input_transposed(t, eight(half, n, columns));
+        // How many rows of the column the strips to the left or above have written.
+        let rows = match (i, j) {
+            (_, 1..) if n < L => POINTS,
+            (1.., _) => L,
+            _ => 0,
+        };
+        match strip.column(conv, n) {
+            Some(first) => add_column(t, pixels, rows, d_x, first, conv.input[1]),
+            None => {
+                for (a, pixel) in pixels.into_iter().enumerate() {
+                    if let Some(place) = strip.pixel(conv, a, n) {
+                        d_x[place] = if a < rows {
+                            t.add(d_x[place], pixel)
+                        } else {
+                            pixel
+                        };
                     }
                 }
             }
         }
     }
+}
+
+/// Writes eight vectors, the first `rows` added to what is there.
+#[inline(always)]
+fn add_column<T: Lanes>(
+    t: T,
+    mut pixels: [T::Vector; POINTS],
+    rows: usize,
+    d_x: &mut [T::Vector],
+    first: usize,
+    width: usize,
+) {
+    if rows > 0 {
+        let sums = eight(d_x, first, width);
+        for (a, (pixel, sum)) in pixels.iter_mut().zip(sums).enumerate() {
+            if a < rows {
+                *pixel = t.add(sum, *pixel);
+            }
+        }
+    }
+    write_eight(pixels, d_x, first, width);
 }

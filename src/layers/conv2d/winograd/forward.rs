@@ -1,22 +1,26 @@
 //! The forward pass, row after row of points: eight of a tile's 64 products are transformed as soon
 //! as they are there, while they are in the cache.
 
+use std::ops::Range;
+
 use super::transforms::{input, output};
-use super::{POINTS, PRODUCTS, Winograd, eight, one_channel, spacing, u_apart, write_eight};
+use super::{POINTS, Winograd, eight, one_channel, spacing, u_apart, write_eight};
 use crate::hardware::lanes::tile::{Matrix, add_product, array};
-use crate::hardware::lanes::{Lanes, kernel, tiles, with_rows};
+use crate::hardware::lanes::{Lanes, MAX_ROWS, kernel, tiles, with_rows};
 use crate::layers::conv2d::lanes::Outputs;
 
-/// Vectors of one row of products: (8, O, block).
-fn products_len(winograd: &Winograd) -> usize {
-    POINTS * spacing(winograd.conv.out_channels * winograd.block)
+/// How many vectors the pass needs for a while: one strip; or of a tile's outputs a row of products,
+/// (8, outputs, block), and what they become when their rows are transformed, (8, outputs, block, m).
+pub(super) fn scratch_len(winograd: &Winograd) -> usize {
+    let [products, half] = apart(winograd, MAX_ROWS);
+    (POINTS * (products + half)).max(winograd.strip_len())
 }
 
-/// How many vectors the pass needs for a while: one tile; or products, and what they become when
-/// their rows are transformed, (8, O, block, m).
-pub(super) fn scratch_len(winograd: &Winograd) -> usize {
-    let pixels = winograd.conv.out_channels * winograd.block * winograd.side;
-    (products_len(winograd) + POINTS * spacing(pixels)).max(PRODUCTS)
+/// How far apart the products of two points are, and what two rows of them become, where a tile has at most so
+/// many outputs.
+fn apart(winograd: &Winograd, rows: usize) -> [usize; 2] {
+    let products = winograd.conv.out_channels.min(rows) * winograd.block;
+    [spacing(products), spacing(products * winograd.side)]
 }
 
 kernel! {
@@ -62,7 +66,7 @@ fn forward_kernel<T: Lanes>(
 /// `V = B^T x B`
 ///
 /// - `x`: (C, H, W)
-/// - `half`: `B^T x`, (8, 8), for a while
+/// - `half`: `B^T x` of a strip, (8, columns), for a while
 /// - `v`: (64, C, block), written; tiles that only fill the block up are 0
 #[inline(always)]
 fn transform_input<T: Lanes>(
@@ -74,31 +78,33 @@ fn transform_input<T: Lanes>(
     v: &mut [T::Vector],
 ) {
     let conv = &winograd.conv;
-    let ([height, width], [above, left]) = (conv.input, conv.window.padding);
     let columns = winograd.block;
     let apart = spacing(conv.in_channels * columns);
-    for (c, x) in x.chunks_exact(height * width).enumerate() {
-        for (k, [i, j]) in winograd.tiles_of(block).enumerate() {
-            let inside =
-                i >= above && j >= left && i + 8 <= height + above && j + 8 <= width + left;
-            for b in 0..POINTS {
-                let column = if inside {
-                    eight(x, (i - above) * width + j - left + b, width)
-                } else {
-                    let mut column = [t.zero(); POINTS];
-                    for (a, pixel) in column.iter_mut().enumerate() {
-                        let (m, n) = ((i + a).wrapping_sub(above), (j + b).wrapping_sub(left));
-                        if m < height && n < width {
-                            *pixel = x[m * width + n];
+    for (c, x) in x.chunks_exact(conv.input[0] * conv.input[1]).enumerate() {
+        for strip in winograd.strips(block) {
+            let strip_columns = strip.columns(winograd.side);
+            let half = &mut half[..POINTS * strip_columns];
+            for n in 0..strip_columns {
+                let column = match strip.column(conv, n) {
+                    Some(first) => eight(x, first, conv.input[1]),
+                    None => {
+                        let mut column = [t.zero(); POINTS];
+                        for (a, pixel) in column.iter_mut().enumerate() {
+                            if let Some(place) = strip.pixel(conv, a, n) {
+                                *pixel = x[place];
+                            }
                         }
+                        column
                     }
-                    column
                 };
-                write_eight(input(t, column), half, b, POINTS);
+                write_eight(input(t, column), half, n, strip_columns);
             }
-            for i in 0..POINTS {
-                let first = i * POINTS * apart + c * columns + k;
-                write_eight(input(t, array(half, i * POINTS)), v, first, apart);
+            for (i, half) in half.chunks_exact(strip_columns).enumerate() {
+                let first = i * POINTS * apart + c * columns;
+                for (k, tile) in strip.tiles.clone().enumerate() {
+                    let row = array(half, k * winograd.side);
+                    write_eight(input(t, row), v, first + tile, apart);
+                }
             }
         }
         let empty = winograd.tiles_of(block).len()..winograd.filled(block);
@@ -110,7 +116,8 @@ fn transform_input<T: Lanes>(
     }
 }
 
-/// The outputs of a block, all rows of points before any column.
+/// The outputs of a block, as many channels at a time as a tile has rows, and of them all rows of points before
+/// any column.
 ///
 /// - `u`: (64, C, O), filled up, `v`: (64, C, block)
 #[inline(always)]
@@ -124,31 +131,36 @@ fn channels<T: Lanes, const M: usize>(
     y: &mut impl Outputs<T>,
 ) {
     let (outputs, columns) = (winograd.conv.out_channels, winograd.block);
-    let apart = spacing(outputs * columns * M);
-    // half: (8, O, block, m)
-    let (products, half) = scratch.split_at_mut(products_len(winograd));
-    for (i, half) in half.chunks_exact_mut(apart).take(POINTS).enumerate() {
-        row(t, winograd, block, i, u, v, products, half);
-    }
-    for o in 0..outputs {
-        for (k, at) in winograd.tiles_of(block).enumerate() {
-            let place = (o * columns + k) * M;
-            put::<T, M>(t, o, at, &half[place..], apart, y);
+    let [products_apart, apart] = apart(winograd, T::ROWS);
+    // products: (8, outputs of a tile, block), half: (8, outputs of a tile, block, m)
+    let (products, half) = scratch.split_at_mut(POINTS * products_apart);
+    let half = &mut half[..POINTS * apart];
+    for rows in tiles(outputs, T::ROWS) {
+        for (i, half) in half.chunks_exact_mut(apart).enumerate() {
+            row(t, winograd, block, i, rows.clone(), u, v, products, half);
+        }
+        for (r, o) in rows.enumerate() {
+            for (k, at) in winograd.tiles_of(block).enumerate() {
+                let place = (r * columns + k) * M;
+                put::<T, M>(t, o, at, &half[place..], apart, y);
+            }
         }
     }
 }
 
 kernel! {
-    /// Row `i` of the products, `M = U . V`, and `A^T` along it. Compiled by itself, it has registers for all
-    /// its pointers.
+    /// Row `i` of the products of some outputs, `M = U . V`, and `A^T` along it. Compiled by itself, it has
+    /// registers for all its pointers.
     ///
     /// - `u`: (64, C, O), filled up, `v`: (64, C, block)
-    /// - `products`: (8, outputs of a tile, block), for a while
-    /// - `half`: (O, block, m), written
+    /// - `rows`: which outputs
+    /// - `products`: (8, rows, block), for a while
+    /// - `half`: (rows, block, m), written
     fn row(
         winograd: &Winograd,
         block: usize,
         i: usize,
+        rows: Range<usize>,
         u: &[f32],
         v: &[T::Vector],
         products: &mut [T::Vector],
@@ -163,6 +175,7 @@ fn row_kernel<T: Lanes>(
     winograd: &Winograd,
     block: usize,
     i: usize,
+    rows: Range<usize>,
     u: &[f32],
     v: &[T::Vector],
     products: &mut [T::Vector],
@@ -171,38 +184,31 @@ fn row_kernel<T: Lanes>(
     let (inputs, outputs) = (winograd.conv.in_channels, winograd.conv.out_channels);
     let (columns, filled) = (winograd.block, winograd.filled(block));
     let v_apart = spacing(inputs * columns);
-    for rows in tiles(outputs, T::ROWS) {
-        with_rows!(rows.len(), T, R => {
-            let apart = spacing(R * columns);
-            for j in 0..POINTS {
-                let f = i * POINTS + j;
-                let u = Matrix::new(&u[f * u_apart(&winograd.conv)..], [inputs, outputs]); // u: (C, O)
-                let v = Matrix::new(&v[f * v_apart..], [inputs, columns]); // v: (C, block)
-                let products = &mut products[j * apart..][..R * columns]; // (R, block)
-                for n in (0..filled).step_by(4) {
-                    let mut sums = [[t.zero(); 4]; R];
-                    let numbers = |c| u.of_row(c, rows.start);
-                    let vectors = |c| v.of_row(c, n);
-                    add_product(t, inputs, numbers, vectors, &mut sums);
-                    for (r, sums) in sums.iter().enumerate() {
-                        products[r * columns + n..][..4].copy_from_slice(sums);
-                    }
+    let apart = spacing(rows.len() * columns);
+    with_rows!(rows.len(), T, R => {
+        for j in 0..POINTS {
+            let f = i * POINTS + j;
+            let u = Matrix::new(&u[f * u_apart(&winograd.conv)..], [inputs, outputs]); // u: (C, O)
+            let v = Matrix::new(&v[f * v_apart..], [inputs, columns]); // v: (C, block)
+            let products = &mut products[j * apart..][..R * columns]; // (R, block)
+            for n in (0..filled).step_by(4) {
+                let mut sums = [[t.zero(); 4]; R];
+                let numbers = |c| u.of_row(c, rows.start);
+                let vectors = |c| v.of_row(c, n);
+                add_product(t, inputs, numbers, vectors, &mut sums);
+                for (r, sums) in sums.iter().enumerate() {
+                    products[r * columns + n..][..4].copy_from_slice(sums);
                 }
             }
-        });
-        let (apart, tiles) = (
-            spacing(rows.len() * columns),
-            winograd.tiles_of(block).len(),
-        );
-        for (r, half) in half[rows.start * columns * winograd.side..]
-            .chunks_exact_mut(columns * winograd.side)
-            .take(rows.len())
-            .enumerate()
-        {
-            match winograd.side {
-                4 => transform_row::<T, 4>(t, tiles, &products[r * columns..], apart, half),
-                _ => transform_row::<T, 6>(t, tiles, &products[r * columns..], apart, half),
-            }
+        }
+    });
+    let tiles = winograd.tiles_of(block).len();
+    let outputs = half.chunks_exact_mut(columns * winograd.side);
+    for (r, half) in outputs.take(rows.len()).enumerate() {
+        let products = &products[r * columns..];
+        match winograd.side {
+            4 => transform_row::<T, 4>(t, tiles, products, apart, half),
+            _ => transform_row::<T, 6>(t, tiles, products, apart, half),
         }
     }
 }

@@ -52,13 +52,18 @@
 //! vector is written at once, to write one takes as long as two multiply-adds. So the products and
 //! their gradients are never all there: of one row of the 8 x 8 points, `M[8 i .. 8 i + 8]`, the
 //! products are computed and at once transformed along the row, which leaves m numbers of 8; the
-//! columns follow when all rows are there. `forward` and `backward` both go row after row. Behind a
-//! pooling, where of four gradients three are 0, a row of `A d_y` is sooner computed than all of them
-//! kept. Only `dV`, whose rows would stay as long as they are, is kept whole, where `V` was, and each of its
-//! tiles transformed at once. The gradient by the bias is a sum of gradients, as `dM` is at the point 1, whose
-//! powers are all 1. What goes over a row or a product again and again is a kernel of its own: within a larger one
-//! its pointers would have no registers, and to advance them in memory takes as long as the arithmetic.
-//! `weight` has what is done once a batch, `transforms` the matrices themselves.
+//! columns follow when all rows of a few outputs are there. Backward, two rows of `A d_y` are computed
+//! at a time, a point's and its opposite's, which have their sums of even and of odd powers in common;
+//! behind a pooling, where of four gradients three are 0, the one that is not is all that is read. Only `dV`,
+//! whose rows would stay as long as they are, is kept whole, where `V` was.
+//!
+//! Tiles side by side are a strip. Where they overlap, what is transformed along the columns alone is the
+//! same for both: a strip of k tiles has not 8 k columns, but `k m + 8 - m`.
+//!
+//! The gradient by the bias is a sum of gradients, as `dM` is at the point 1, whose powers are all 1. What goes
+//! over a row or a product again and again is a kernel of its own: within a larger one its pointers would have no
+//! registers, and to advance them in memory takes as long as the arithmetic. `weight` has what is done once a
+//! batch, `transforms` the matrices themselves.
 //!
 //! With one input channel the 64 products are no sums, and their transforms take longer than they do:
 //! then rows alone are filtered, which is the formula at the top (`one_channel`).
@@ -74,6 +79,8 @@ mod forward;
 mod one_channel;
 pub(super) mod transforms;
 mod weight;
+
+use std::ops::Range;
 
 use super::Conv2d;
 use crate::hardware::lanes::MAX_WIDTH;
@@ -149,7 +156,7 @@ impl Winograd {
         let (side, points) = (self.side as u64, POINTS as u64);
         let transposed = self.transposed_flops();
         let outputs = match pooled {
-            // Of each window two columns are weighted, for every row of points again.
+            // Of each window two columns are multiplied, for every row of points again.
             true => points * self.output_tiles() * (side * side + transposed),
             false => self.output_flops(transposed),
         };
@@ -166,11 +173,14 @@ impl Winograd {
         2 * (PRODUCTS * tiles * self.conv.in_channels * self.conv.out_channels) as u64
     }
 
-    /// Those of a transform of 8 columns and 8 rows of every input, each of `once`: 26 operations, of
-    /// which 12 are multiply-adds and count twice, or 13 in the transpose.
+    /// Those of a transform of the columns of every strip and of 8 rows of every tile, each of `once`: 26
+    /// operations, of which 12 are multiply-adds and count twice, or 13 in the transpose.
     fn input_flops(&self, once: u64) -> u64 {
-        let tiles = (self.tiles[0] * self.tiles[1] * self.conv.in_channels) as u64;
-        2 * POINTS as u64 * once * tiles
+        let strips = (0..self.blocks()).flat_map(|block| self.strips(block));
+        let transforms: usize = strips
+            .map(|strip| strip.columns(self.side) + POINTS * strip.tiles.len())
+            .sum();
+        once * (transforms * self.conv.in_channels) as u64
     }
 
     /// Those of a transform of 8 rows of every output, and of as many columns as a tile has
@@ -247,10 +257,62 @@ impl Winograd {
         })
     }
 
+    /// The same as strips.
+    #[inline(always)]
+    fn strips(&self, block: usize) -> impl Iterator<Item = Strip> {
+        let ([down, across], side) = (self.tiles, self.side);
+        let first = block * self.block;
+        let end = (down * across).min(first + self.block);
+        (first / across..end.div_ceil(across)).map(move |row| {
+            let tiles = first.max(row * across)..end.min((row + 1) * across);
+            Strip {
+                first: [row * side, tiles.start % across * side],
+                tiles: tiles.start - first..tiles.end - first,
+            }
+        })
+    }
+
+    /// How many vectors a strip has, its rows or columns transformed: (8, columns).
+    fn strip_len(&self) -> usize {
+        POINTS * (self.tiles[1].min(self.block) * self.side + POINTS - self.side)
+    }
+
     /// How many tiles of a block are computed: a multiple of four, those that are none being 0.
     #[inline(always)]
     fn filled(&self, block: usize) -> usize {
         self.tiles_of(block).len().next_multiple_of(4)
+    }
+}
+
+/// Tiles of a block side by side.
+struct Strip {
+    /// The first output pixel.
+    first: [usize; 2],
+    /// Which tiles of the block.
+    tiles: Range<usize>,
+}
+
+impl Strip {
+    /// How many columns the tiles are together, for so many outputs of each.
+    #[inline(always)]
+    fn columns(&self, side: usize) -> usize {
+        self.tiles.len() * side + POINTS - side
+    }
+
+    /// Where column `n` begins in an input (H, W), if all of it is there and not padding.
+    #[inline(always)]
+    fn column(&self, conv: &Conv2d, n: usize) -> Option<usize> {
+        self.pixel(conv, POINTS - 1, n)?;
+        self.pixel(conv, 0, n)
+    }
+
+    /// Where row `a` of column `n` is in an input (H, W), if it is not padding.
+    #[inline(always)]
+    fn pixel(&self, conv: &Conv2d, a: usize, n: usize) -> Option<usize> {
+        let ([height, width], [above, left]) = (conv.input, conv.window.padding);
+        let i = (self.first[0] + a).wrapping_sub(above);
+        let j = (self.first[1] + n).wrapping_sub(left);
+        (i < height && j < width).then(|| i * width + j)
     }
 }
 

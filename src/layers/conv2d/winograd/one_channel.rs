@@ -21,16 +21,13 @@
 //! output channels go over it.
 
 use super::transforms::{
-    PAIRS, Pair, input, input_transposed, output_transposed, output_transposed_at, weight_row,
+    ENDS, PAIRS, Pair, input, input_transposed, output_transposed, output_transposed_at, weight_row,
 };
 use super::{POINTS, Winograd};
 use crate::hardware::lanes::Lanes;
 use crate::hardware::lanes::tile::array;
 use crate::layers::conv2d::Conv2d;
 use crate::layers::conv2d::lanes::{Gradients, Outputs};
-
-/// The points that are no pair: 0 and infinity.
-const ENDS: [usize; 2] = [0, 7];
 
 /// Rows of outputs are filled up to a multiple of as many as are gone over together at most.
 const MOST_ROWS: usize = 4;

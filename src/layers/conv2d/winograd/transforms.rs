@@ -101,7 +101,7 @@ pub(in crate::layers::conv2d) fn output_transposed<T: Lanes, const M: usize>(
 
 /// The two rows of [`output_transposed`] that belong to a point and to its opposite.
 #[inline(always)]
-pub(super) fn output_transposed_at<T: Lanes, const M: usize>(
+pub(in crate::layers::conv2d) fn output_transposed_at<T: Lanes, const M: usize>(
     t: T,
     point: f32,
     y: [T::Vector; M],
@@ -119,24 +119,14 @@ pub(super) fn output_transposed_at<T: Lanes, const M: usize>(
     [t.add(even, odd), t.sub(even, odd)]
 }
 
-/// Row `i` of `A`: the powers of its point.
-pub(super) fn output_row<const M: usize>(i: usize) -> [f32; M] {
-    row(i, |_| 1.0)
-}
-
 /// Row `i` of `G`: the powers of its point, divided by N.
 pub(super) fn weight_row<const R: usize>(i: usize) -> [f32; R] {
-    row(i, |pair| pair.scale)
-}
-
-/// The powers of point `i`, multiplied by what `scale` has for its pair.
-fn row<const N: usize>(i: usize, scale: impl Fn(Pair) -> f32) -> [f32; N] {
     let of_pair = PAIRS.into_iter().find(|pair| pair.rows.contains(&i));
     std::array::from_fn(|k| match of_pair {
-        None if i == 0 => f32::from(u8::from(k == 0)),
-        None => f32::from(u8::from(k == N - 1)),
-        Some(pair) if i == pair.rows[0] => scale(pair) * pair.point.powi(k as i32),
-        Some(pair) => scale(pair) * (-pair.point).powi(k as i32),
+        None if i == ENDS[0] => f32::from(u8::from(k == 0)),
+        None => f32::from(u8::from(k == R - 1)),
+        Some(pair) if i == pair.rows[0] => pair.scale * pair.point.powi(k as i32),
+        Some(pair) => pair.scale * (-pair.point).powi(k as i32),
     })
 }
 
@@ -149,6 +139,9 @@ pub(super) struct Pair {
     /// 1 / N, the same for both.
     scale: f32,
 }
+
+/// The rows of 0 and infinity, which are no pair.
+pub(super) const ENDS: [usize; 2] = [0, 7];
 
 /// Which row of the matrices is that of the point 1.
 pub(super) const ONE: usize = 1;
@@ -171,6 +164,12 @@ pub(super) const PAIRS: [Pair; 3] = [
         scale: 32.0 / 45.0,
     },
 ];
+
+/// All rows of the matrices, two by two: the ends, and each point with its opposite.
+pub(super) fn rows() -> impl Iterator<Item = ([usize; 2], Option<f32>)> {
+    let pairs = PAIRS.into_iter().map(|pair| (pair.rows, Some(pair.point)));
+    std::iter::once((ENDS, None)).chain(pairs)
+}
 
 /// `G g`
 #[inline(always)]
