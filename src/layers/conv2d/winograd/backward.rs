@@ -1,16 +1,18 @@
 //! The backward pass, row after row of points as the forward pass.
 
 use super::transforms::{self, ONE, input_transposed, output_transposed};
-use super::weight::{add_d_weights, gradient_groups};
-use super::{POINTS, PRODUCTS, Strip, Winograd, eight, one_channel, spacing, u_apart, write_eight};
+use super::weight::{add_d_weights, d_weight_row, gradient_groups};
+use super::{POINTS, Strip, Winograd, eight, one_channel, spacing, u_apart, write_eight};
 use crate::hardware::lanes::tile::{Matrix, add_product};
 use crate::hardware::lanes::{Lanes, MAX_WIDTH, QUAD, kernel, tiles, with_rows};
 use crate::layers::conv2d::lanes::Gradients;
 
 /// Vectors that a pass needs for a while.
 struct Lengths {
-    /// The gradients of the transformed weight: (64, groups of outputs, quads of channels).
+    /// One row of the transformed weight's gradients: (8, groups of outputs, quads of channels).
     d_u: usize,
+    /// What becomes of all rows: (8, groups of outputs, quads of channels, r).
+    d_weight_half: usize,
     /// Two rows of the products' gradients: (2, 8, O, block).
     d_m: usize,
     /// Those of one point, turned by quads: (block, groups of outputs, quads of a vector).
@@ -26,7 +28,8 @@ impl Lengths {
         let (conv, block) = (&winograd.conv, winograd.block);
         let [groups, quads] = gradient_groups(conv, width);
         Self {
-            d_u: PRODUCTS * groups * quads,
+            d_u: POINTS * groups * quads,
+            d_weight_half: POINTS * groups * quads * conv.window.kernel[0],
             d_m: 2 * POINTS * spacing(conv.out_channels * block),
             turned: block * (width / QUAD) * groups,
             d_x_half: winograd.strip_len(),
@@ -38,7 +41,8 @@ impl Lengths {
 /// How many vectors of `width` lanes the pass needs for a while.
 pub(super) fn scratch_len(winograd: &Winograd, width: usize) -> usize {
     let lengths = Lengths::of(winograd, width);
-    lengths.d_u + lengths.d_m + lengths.turned + lengths.d_x_half + lengths.sums
+    let d_weight = lengths.d_u + lengths.d_weight_half;
+    d_weight + lengths.d_m + lengths.turned + lengths.d_x_half + lengths.sums
 }
 
 kernel! {
@@ -82,6 +86,7 @@ fn backward_kernel<T: Lanes, Y: Gradients<T>>(
     }
     let lengths = Lengths::of(winograd, T::WIDTH);
     let (d_u, scratch) = scratch.split_at_mut(lengths.d_u);
+    let (d_weight_half, scratch) = scratch.split_at_mut(lengths.d_weight_half);
     let (d_m, scratch) = scratch.split_at_mut(lengths.d_m);
     let (turned, scratch) = scratch.split_at_mut(lengths.turned);
     let (d_x_half, scratch) = scratch.split_at_mut(lengths.d_x_half);
@@ -90,6 +95,7 @@ fn backward_kernel<T: Lanes, Y: Gradients<T>>(
     let [groups, quads] = gradient_groups(conv, T::WIDTH);
     let v_apart = spacing(conv.in_channels * winograd.block);
     let d_m_apart = spacing(conv.out_channels * winograd.block);
+    let d_weight_apart = lengths.d_weight_half / POINTS;
     sums.fill(t.zero());
     let block_len = v.len() / winograd.blocks();
     for (block, v) in v.chunks_exact_mut(block_len).enumerate() {
@@ -109,12 +115,17 @@ fn backward_kernel<T: Lanes, Y: Gradients<T>>(
                 for j in 0..POINTS {
                     let f = i * POINTS + j;
                     let (d_m, v) = (&d_m[j * d_m_apart..], &mut v[f * v_apart..]);
-                    let d_u = &mut d_u[f * groups * quads..][..groups * quads];
+                    let d_u = &mut d_u[j * groups * quads..][..groups * quads];
                     weight_gradients(t, winograd, block, d_m, v, turned, d_u);
                     if d_x.is_some() {
                         let u = &u[f * u_apart(conv)..];
                         input_gradients(t, winograd, block, u, d_m, v);
                     }
+                }
+                let half = &mut d_weight_half[i * d_weight_apart..][..d_weight_apart];
+                match winograd.side {
+                    4 => d_weight_row::<T, 5>(t, d_u, half, block == 0),
+                    _ => d_weight_row::<T, 3>(t, d_u, half, block == 0),
                 }
             }
         }
@@ -124,8 +135,8 @@ fn backward_kernel<T: Lanes, Y: Gradients<T>>(
     }
     t.add_sums(sums, d_bias);
     match winograd.side {
-        4 => add_d_weights::<T, 5>(t, conv, d_u, d_weight),
-        _ => add_d_weights::<T, 3>(t, conv, d_u, d_weight),
+        4 => add_d_weights::<T, 5>(t, conv, d_weight_half, d_weight),
+        _ => add_d_weights::<T, 3>(t, conv, d_weight_half, d_weight),
     }
 }
 
@@ -158,7 +169,7 @@ fn two_rows<T: Lanes, Y: Gradients<T>, const M: usize>(
 }
 
 kernel! {
-    /// `dU[f] += dM[f] . V[f]^T`, summed over the lanes.
+    /// `dU[f] = dM[f] . V[f]^T`, summed over the lanes.
     ///
     /// A sum over lanes for every weight would take as long as the products. So the gradients are
     /// turned: of a group of outputs, as many as a vector has quads, the same quad of each is put into
@@ -167,7 +178,7 @@ kernel! {
     ///
     /// - `d_m`: (O, block), `v`: (C, block)
     /// - `turned`: (block, groups of outputs, quads of a vector), for a while
-    /// - `d_u`: (groups of outputs, quads of channels), written by the first block, then added to
+    /// - `d_u`: (groups of outputs, quads of channels), written
     fn weight_gradients(
         winograd: &Winograd,
         block: usize,
@@ -230,8 +241,7 @@ fn weight_gradients_kernel<T: Lanes>(
                             *channel = tile[n];
                         }
                         let sums = t.quad_sums(channels);
-                        let d_u = &mut d_u[(group.start + n) * quads + quad];
-                        *d_u = if block == 0 { sums } else { t.add(*d_u, sums) };
+                        d_u[(group.start + n) * quads + quad] = sums;
                     }
                 });
             }

@@ -74,7 +74,7 @@ fn weights<T: Lanes, const R: usize>(t: T, conv: &Conv2d, weights: &[f32], u: &m
     }
 }
 
-/// Vectors of the transformed weight's gradient for each of the 64: groups of outputs, one in each
+/// Vectors of the weights' gradient for each point or tap: groups of outputs, one in each
 /// quad, by quads of channels.
 pub(super) fn gradient_groups(conv: &Conv2d, width: usize) -> [usize; 2] {
     [
@@ -83,33 +83,49 @@ pub(super) fn gradient_groups(conv: &Conv2d, width: usize) -> [usize; 2] {
     ]
 }
 
-/// `d_weight += G^T dU G`
+/// `dU G` of one row of points, which is all that is kept of it.
 ///
-/// - `d_u`: (64, groups of outputs, quads of channels) vectors
+/// - `d_u`: (8, groups of outputs, quads of channels)
+/// - `half`: (groups of outputs, quads of channels, r), written by the `first` block of tiles, then added to
+#[inline(always)]
+pub(super) fn d_weight_row<T: Lanes, const R: usize>(
+    t: T,
+    d_u: &[T::Vector],
+    half: &mut [T::Vector],
+    first: bool,
+) {
+    let apart = d_u.len() / POINTS;
+    for (place, half) in half.as_chunks_mut::<R>().0.iter_mut().enumerate() {
+        let taps = weight_transposed::<T, R>(t, super::eight(d_u, place, apart));
+        for (half, tap) in half.iter_mut().zip(taps) {
+            *half = if first { tap } else { t.add(*half, tap) };
+        }
+    }
+}
+
+/// `d_weight += G^T (dU G)`
+///
+/// - `half`: (8, groups of outputs, quads of channels, r) from [`d_weight_row`]
 /// - `d_weight`: (O, C, r, r), added to
 #[inline(always)]
 pub(super) fn add_d_weights<T: Lanes, const R: usize>(
     t: T,
     conv: &Conv2d,
-    d_u: &[T::Vector],
+    half: &[T::Vector],
     d_weight: &mut [f32],
 ) {
     let (inputs, outputs) = (conv.in_channels, conv.out_channels);
     let [groups, quads] = gradient_groups(conv, T::WIDTH);
+    let apart = half.len() / POINTS;
     for group in 0..groups {
         for quad in 0..quads {
-            // half: G^T dU, (r, 8)
-            let mut half = [[t.zero(); POINTS]; R];
-            for j in 0..POINTS {
-                let first = (j * groups + group) * quads + quad;
-                let column = super::eight(d_u, first, POINTS * groups * quads);
-                for (half, tap) in half.iter_mut().zip(weight_transposed::<T, R>(t, column)) {
-                    half[j] = tap;
-                }
-            }
             let mut taps = [[t.zero(); R]; R];
-            for (taps, &half) in taps.iter_mut().zip(&half) {
-                *taps = weight_transposed(t, half);
+            for v in 0..R {
+                let first = (group * quads + quad) * R + v;
+                let column = weight_transposed::<T, R>(t, super::eight(half, first, apart));
+                for (taps, tap) in taps.iter_mut().zip(column) {
+                    taps[v] = tap;
+                }
             }
             for (part, taps) in taps.as_flattened().chunks(T::WIDTH).enumerate() {
                 // vectors: (n, taps)
