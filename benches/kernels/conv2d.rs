@@ -219,12 +219,13 @@ impl OnLanes for BehindPooling<'_> {
         let mut scratch = t.zeros(winograd.scratch_len(T::WIDTH));
         let mut kept = vec![t.zeros(winograd.input_len()); SETS];
         let mut winners_of = vec![vec![Winner::default(); windows]; SETS];
-        for ((x, kept), winners) in x.iter().zip(&mut kept).zip(&mut winners_of) {
+        let mut y_groups = vec![t.zeros(windows); SETS];
+        for (turn, (x, kept)) in x.iter().zip(&mut kept).enumerate() {
             let mut y = Pooled {
                 size: pool.output,
                 bias,
-                y: &mut t.zeros(windows),
-                winners: Some(winners),
+                y: &mut y_groups[turn],
+                winners: Some(&mut winners_of[turn]),
             };
             winograd::forward(t, &winograd, x, &u, kept, &mut scratch, &mut y);
         }
@@ -232,6 +233,7 @@ impl OnLanes for BehindPooling<'_> {
         let mut run = |turn: usize, d_weight: &mut [f32], d_bias: &mut [f32]| {
             let d_y = PooledGradients {
                 size: pool.output,
+                y: &y_groups[turn],
                 winners: &winners_of[turn],
                 d_y: &d_y_groups[turn],
             };

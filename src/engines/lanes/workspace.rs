@@ -357,6 +357,7 @@ impl<T: Lanes> Workspace<T> {
                     let (conv, u, v) = (convolution(layer), &kept.transformed, &mut kept.vectors);
                     let d_y = &PooledGradients {
                         size: pool.output,
+                        y: &self.activations[index + 1],
                         winners: &kept.winners,
                         d_y,
                     };

@@ -159,18 +159,6 @@ pub unsafe trait Lanes: Copy + Send + Sync + 'static {
     /// In every quad, the sums over that quad of each of four vectors.
     fn quad_sums(self, vectors: [Self::Vector; QUAD]) -> Self::Vector;
 
-    /// `a b + c` where the mask says so, else `c`.
-    #[inline(always)]
-    fn fma_where(
-        self,
-        mask: Self::Mask,
-        a: Self::Vector,
-        b: Self::Vector,
-        c: Self::Vector,
-    ) -> Self::Vector {
-        self.select(mask, self.fma(a, b, c), c)
-    }
-
     /// 0 in every lane.
     #[inline(always)]
     fn zero(self) -> Self::Vector {

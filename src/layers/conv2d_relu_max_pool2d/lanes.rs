@@ -6,11 +6,10 @@ use std::ops::Range;
 use crate::hardware::lanes::Lanes;
 use crate::layers::conv2d::lanes::{Gradients, Outputs, two_rows_of_all};
 
-/// Which pixel of its window each maximum came from, bit by bit for the lanes: whether it is a left one or
-/// a right one, neither where ReLU lets nothing through; and whether it is a lower one.
+/// Which pixel of its window each maximum came from, bit by bit for the lanes: whether it is a right one and
+/// whether it is a lower one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Winner {
-    left: u16,
     right: u16,
     down: u16,
 }
@@ -108,11 +107,8 @@ fn pool<T: Lanes, const M: usize>(
         let (left, right) = (t.select(down, c, a), t.select(down, d, b));
         *y = t.relu(t.add(max(t, right, left), bias));
         if let Some(winner) = winners.as_deref_mut().and_then(|it| it.get_mut(n)) {
-            let through = t.bits(t.through_relu(*y));
-            let right = through & t.bits(wins(t, right, left));
             *winner = Winner {
-                left: through & !right,
-                right,
+                right: t.bits(wins(t, right, left)),
                 down: t.bits(down),
             };
         }
@@ -124,24 +120,40 @@ fn pool<T: Lanes, const M: usize>(
 pub struct PooledGradients<'a, V> {
     /// ph, pw.
     pub size: [usize; 2],
-    /// (O, ph, pw), from the forward pass.
+    /// (O, ph, pw) vectors, from the forward pass, as are the winners.
+    pub y: &'a [V],
+    /// (O, ph, pw).
     pub winners: &'a [Winner],
     /// (O, ph, pw) vectors.
     pub d_y: &'a [V],
+}
+
+/// The gradients that a window's left and its right column get, in whichever row: 0 where ReLU lets nothing
+/// through.
+#[inline(always)]
+fn left_and_right<T: Lanes>(t: T, y: T::Vector, winner: Winner, d_y: T::Vector) -> [T::Vector; 2] {
+    let (right, through) = (
+        t.mask(winner.right),
+        t.select(t.through_relu(y), d_y, t.zero()),
+    );
+    [
+        t.select(right, t.zero(), through),
+        t.select(right, through, t.zero()),
+    ]
 }
 
 /// Puts the gradient of window `n` where its winner is, and 0 elsewhere.
 #[inline(always)]
 fn spread<T: Lanes, const M: usize>(
     t: T,
-    Winner { left, right, down }: Winner,
+    y: T::Vector,
+    winner: Winner,
     d_y: T::Vector,
     rows: &mut [[T::Vector; M]; 2],
     n: usize,
 ) {
-    let ([above, below], down) = (rows, t.mask(down));
-    for (k, here) in [left, right].into_iter().enumerate() {
-        let here = t.select(t.mask(here), d_y, t.zero());
+    let ([above, below], down) = (rows, t.mask(winner.down));
+    for (k, here) in left_and_right(t, y, winner, d_y).into_iter().enumerate() {
         above[2 * n + k] = t.select(down, t.zero(), here);
         below[2 * n + k] = t.select(down, here, t.zero());
     }
@@ -154,23 +166,26 @@ impl<T: Lanes> Gradients<T> for PooledGradients<'_, T::Vector> {
         let Some(windows) = windows::<M>(self.size, o, at) else {
             return rows;
         };
-        let (winners, d_y) = (&self.winners[windows.clone()], &self.d_y[windows]);
+        let (y, winners) = (&self.y[windows.clone()], &self.winners[windows.clone()]);
+        let d_y = &self.d_y[windows];
         if winners.len() == M / 2 {
             for n in 0..M / 2 {
-                spread(t, winners[n], d_y[n], &mut rows, n);
+                spread(t, y[n], winners[n], d_y[n], &mut rows, n);
             }
         } else {
             // Counted as above, so that the rows stay in registers.
             for n in 0..M / 2 {
-                if let (Some(&winner), Some(&d_y)) = (winners.get(n), d_y.get(n)) {
-                    spread(t, winner, d_y, &mut rows, n);
+                if let (Some(&y), Some(&winner), Some(&d_y)) =
+                    (y.get(n), winners.get(n), d_y.get(n))
+                {
+                    spread(t, y, winner, d_y, &mut rows, n);
                 }
             }
         }
         rows
     }
 
-    /// Only the winner of a window has a part in it, with the power that belongs to its row.
+    /// Only the winner of a window has a part in it, multiplied by the power that belongs to its row.
     #[inline(always)]
     fn two_rows<const M: usize>(
         &self,
@@ -187,8 +202,8 @@ impl<T: Lanes> Gradients<T> for PooledGradients<'_, T::Vector> {
         let mut sums = [[t.zero(); M]; 2];
         for a in 0..windows {
             let first = (o * height + i + a) * width + j;
+            let (y, d_y) = (&self.y[first..][..windows], &self.d_y[first..][..windows]);
             let winners = &self.winners[first..][..windows];
-            let d_y = &self.d_y[first..][..windows];
             // What the upper and the lower row of these windows are multiplied by.
             let powers = match point {
                 Some(point) => {
@@ -201,12 +216,12 @@ impl<T: Lanes> Gradients<T> for PooledGradients<'_, T::Vector> {
                 ],
             };
             for b in 0..windows {
-                let Winner { left, right, down } = winners[b];
+                let down = t.mask(winners[b].down);
+                let columns = left_and_right(t, y[b], winners[b], d_y[b]);
                 for (sums, [upper, lower]) in sums.iter_mut().zip(powers) {
-                    let power = t.select(t.mask(down), t.splat(lower), t.splat(upper));
-                    for (k, here) in [left, right].into_iter().enumerate() {
-                        let sum = &mut sums[2 * b + k];
-                        *sum = t.fma_where(t.mask(here), power, d_y[b], *sum);
+                    let power = t.select(down, t.splat(lower), t.splat(upper));
+                    for (k, &here) in columns.iter().enumerate() {
+                        sums[2 * b + k] = t.fma(power, here, sums[2 * b + k]);
                     }
                 }
             }

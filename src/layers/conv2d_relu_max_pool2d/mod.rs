@@ -7,8 +7,8 @@
 //! ```
 //!
 //! The maximum of a window behind ReLU is ReLU of its maximum before, and where that is not above
-//! 0 no gradient comes through: such a window has no winner, and so ReLU needs no backward pass of its
-//! own. In the lanes a winner is three bits: its column and its row in the window, and whether it is one.
+//! 0 no gradient comes through, which `y` shows: ReLU needs no backward pass of its own. In the lanes a
+//! winner is two bits: its column and its row in the window.
 
 pub mod lanes;
 
