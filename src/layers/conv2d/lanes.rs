@@ -112,10 +112,14 @@ impl<T: Lanes> Gradients<T> for PlainGradients<'_, T::Vector> {
     #[inline(always)]
     fn take<const M: usize>(&self, t: T, o: usize, [i, j]: [usize; 2]) -> [[T::Vector; M]; 2] {
         let [height, width] = self.size;
+        let first = (o * height + i) * width + j;
+        if i + 2 <= height && j + M <= width {
+            return [array(self.d_y, first), array(self.d_y, first + width)];
+        }
         let mut pixels = [[t.zero(); M]; 2];
-        for (i, row) in (i..height).zip(&mut pixels) {
-            for (j, pixel) in (j..width).zip(row) {
-                *pixel = self.d_y[(o * height + i) * width + j];
+        for (a, row) in pixels.iter_mut().take(height.saturating_sub(i)).enumerate() {
+            for (b, pixel) in row.iter_mut().take(width.saturating_sub(j)).enumerate() {
+                *pixel = self.d_y[first + a * width + b];
             }
         }
         pixels
