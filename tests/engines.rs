@@ -733,13 +733,14 @@ fn groups_that_are_not_full_change_nothing() {
 
 #[test]
 fn convolutions_that_winograd_suits_agree_with_the_reference() {
-    // Tiles that are full and not, borders, several channels, more blocks than one; with pooling
-    // that drops the last row, and without.
+    // Tiles that are full and not, borders, several channels, more blocks than one, of which some end in
+    // the middle of a row of tiles; with pooling that drops the last row, and without.
     for text in [
         "input 1x28x28, conv2d 10 5",
         "input 10x12x12, conv2d 20 5, relu, max_pool2d 2",
         "input 3x13x17, conv2d 7 3 padding=1, relu, max_pool2d 2",
         "input 5x9x8, conv2d 33 5 padding=2",
+        "input 6x14x21, conv2d 12 5 padding=2, relu, max_pool2d 2",
         "input 16x28x28, conv2d 8 3, relu, max_pool2d 2",
         "input 2x5x6, conv2d 3 5, relu, max_pool2d 1x2",
         "input 1x3x3, conv2d 2 3 padding=2, relu",

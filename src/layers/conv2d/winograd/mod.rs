@@ -54,8 +54,9 @@
 //! products are computed and at once transformed along the row, which leaves m numbers of 8; the
 //! columns follow when all rows of a few outputs are there. Backward, two rows of `A d_y` are computed
 //! at a time, a point's and its opposite's, which have their sums of even and of odd powers in common;
-//! behind a pooling, where of four gradients three are 0, the one that is not is all that is read. Only `dV`,
-//! whose rows would stay as long as they are, is kept whole, where `V` was.
+//! behind a pooling, where of four gradients three are 0, the one that is not is all that is read. A row of
+//! `dU` becomes `dU G` as soon as it is there. Only `dV`, whose rows would stay as long as they are, is kept
+//! whole, where `V` was.
 //!
 //! Tiles side by side are a strip. Where they overlap, what is transformed along the columns alone is the
 //! same for both: a strip of k tiles has not 8 k columns, but `k m + 8 - m`.
