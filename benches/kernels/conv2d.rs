@@ -220,12 +220,13 @@ impl OnLanes for BehindPooling<'_> {
         let mut kept = vec![t.zeros(winograd.input_len()); SETS];
         let mut winners_of = vec![vec![Winner::default(); windows]; SETS];
         let mut y_groups = vec![t.zeros(windows); SETS];
-        for (turn, (x, kept)) in x.iter().zip(&mut kept).enumerate() {
+        let outputs = y_groups.iter_mut().zip(&mut winners_of);
+        for ((x, kept), (y, winners)) in x.iter().zip(&mut kept).zip(outputs) {
             let mut y = Pooled {
                 size: pool.output,
                 bias,
-                y: &mut y_groups[turn],
-                winners: Some(&mut winners_of[turn]),
+                y,
+                winners: Some(winners),
             };
             winograd::forward(t, &winograd, x, &u, kept, &mut scratch, &mut y);
         }
@@ -259,7 +260,7 @@ impl OnLanes for BehindPooling<'_> {
         let group = "fused_weight_gradient";
         check(group, &d_weight, &expected);
         check(group, &d_bias, &expected_bias);
-        // A group of images reads the weight once.
+        // A group of images reads the weight once; of a window the output and its gradient.
         let elements = weight.len() / T::WIDTH + problem.x[0].len() + 2 * windows;
         let case = Case {
             group,

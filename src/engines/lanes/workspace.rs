@@ -22,7 +22,8 @@ pub(super) struct Workspace<T: Lanes> {
     pub(super) lanes: T,
     /// What the bytes of each channel become: (C).
     scales: Vec<Scale>,
-    /// What stands before every stage, and behind the last: vectors of the shape between layers.
+    /// What stands before every stage, and behind the last: vectors of the shape between layers. A backward
+    /// pass reads what its stage made of the input, too.
     activations: Vec<Vec<T::Vector>>,
     /// The gradients by the activations, once there is training.
     d_activations: Vec<Vec<T::Vector>>,

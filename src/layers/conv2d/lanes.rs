@@ -28,8 +28,9 @@ pub trait Gradients<T: Lanes> {
     /// beyond the last row or column.
     fn take<const M: usize>(&self, t: T, o: usize, at: [usize; 2]) -> [[T::Vector; M]; 2];
 
-    /// Two rows of Winograd's `A d_y`, of `M` rows from `i` on and `M` columns from `j` on: those of a point
-    /// and its opposite, or of 0 and infinity.
+    /// Two rows of Winograd's `A d_y` for the tile of `M` rows and `M` columns at `at`: with a `point` its
+    /// row, then that of its opposite; with none those of 0 and infinity, which are the first gradients and
+    /// the last.
     #[inline(always)]
     fn two_rows<const M: usize>(
         &self,
@@ -42,7 +43,7 @@ pub trait Gradients<T: Lanes> {
     }
 }
 
-/// [`Gradients::two_rows`] of all gradients.
+/// [`Gradients::two_rows`], whatever [`Gradients::take`] gives.
 #[inline(always)]
 pub(crate) fn two_rows_of_all<T: Lanes, const M: usize>(
     t: T,
@@ -51,13 +52,15 @@ pub(crate) fn two_rows_of_all<T: Lanes, const M: usize>(
     [i, j]: [usize; 2],
     point: Option<f32>,
 ) -> [[T::Vector; M]; 2] {
+    let Some(point) = point else {
+        let [first, _] = d_y.take(t, o, [i, j]);
+        let [_, last] = d_y.take(t, o, [i + M - 2, j]);
+        return [first, last];
+    };
     let mut rows = [[t.zero(); M]; M];
     for a in (0..M).step_by(2) {
         [rows[a], rows[a + 1]] = d_y.take(t, o, [i + a, j]);
     }
-    let Some(point) = point else {
-        return [rows[0], rows[M - 1]];
-    };
     let mut sums = [[t.zero(); M]; 2];
     for b in 0..M {
         let mut column = [t.zero(); M];

@@ -7,7 +7,7 @@ use crate::hardware::lanes::Lanes;
 use crate::layers::conv2d::lanes::{Gradients, Outputs, two_rows_of_all};
 
 /// Which pixel of its window each maximum came from, bit by bit for the lanes: whether it is a right one and
-/// whether it is a lower one.
+/// whether it is a lower one. Where ReLU lets nothing through it is still one: the pooled output tells.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Winner {
     right: u16,
@@ -120,9 +120,9 @@ fn pool<T: Lanes, const M: usize>(
 pub struct PooledGradients<'a, V> {
     /// ph, pw.
     pub size: [usize; 2],
-    /// (O, ph, pw) vectors, from the forward pass, as are the winners.
+    /// The outputs behind the pooling: (O, ph, pw) vectors, from the forward pass.
     pub y: &'a [V],
-    /// (O, ph, pw).
+    /// (O, ph, pw), from the same pass.
     pub winners: &'a [Winner],
     /// (O, ph, pw) vectors.
     pub d_y: &'a [V],
@@ -196,25 +196,18 @@ impl<T: Lanes> Gradients<T> for PooledGradients<'_, T::Vector> {
     ) -> [[T::Vector; M]; 2] {
         let ([height, width], [i, j]) = (self.size, at.map(|pixel| pixel / 2));
         let windows = M / 2;
-        if i + windows > height || j + windows > width {
+        let inside = i + windows <= height && j + windows <= width;
+        let Some(point) = point.filter(|_| inside) else {
             return two_rows_of_all(t, self, o, at, point);
-        }
+        };
         let mut sums = [[t.zero(); M]; 2];
         for a in 0..windows {
             let first = (o * height + i + a) * width + j;
             let (y, d_y) = (&self.y[first..][..windows], &self.d_y[first..][..windows]);
             let winners = &self.winners[first..][..windows];
             // What the upper and the lower row of these windows are multiplied by.
-            let powers = match point {
-                Some(point) => {
-                    let [upper, lower] = [2 * a, 2 * a + 1].map(|k| point.powi(k as i32));
-                    [[upper, lower], [upper, -lower]]
-                }
-                None => [
-                    [f32::from(u8::from(a == 0)), 0.0],
-                    [0.0, f32::from(u8::from(a == windows - 1))],
-                ],
-            };
+            let [upper, lower] = [2 * a, 2 * a + 1].map(|k| point.powi(k as i32));
+            let powers = [[upper, lower], [upper, -lower]];
             for b in 0..windows {
                 let down = t.mask(winners[b].down);
                 let columns = left_and_right(t, y[b], winners[b], d_y[b]);

@@ -1,8 +1,8 @@
-//! The backward pass, row after row of points as the forward pass.
+//! The backward pass, two rows of points at a time.
 
 use super::transforms::{self, ONE, input_transposed, output_transposed};
 use super::weight::{add_d_weights, d_weight_row, gradient_groups};
-use super::{POINTS, Strip, Winograd, eight, one_channel, spacing, u_apart, write_eight};
+use super::{POINTS, Stretch, Winograd, eight, one_channel, spacing, u_apart, write_eight};
 use crate::hardware::lanes::tile::{Matrix, add_product};
 use crate::hardware::lanes::{Lanes, MAX_WIDTH, QUAD, kernel, tiles, with_rows};
 use crate::layers::conv2d::lanes::Gradients;
@@ -11,13 +11,13 @@ use crate::layers::conv2d::lanes::Gradients;
 struct Lengths {
     /// One row of the transformed weight's gradients: (8, groups of outputs, quads of channels).
     d_u: usize,
-    /// What becomes of all rows: (8, groups of outputs, quads of channels, r).
+    /// `dU G`: (8, groups of outputs, quads of channels, r).
     d_weight_half: usize,
     /// Two rows of the products' gradients: (2, 8, O, block).
     d_m: usize,
     /// Those of one point, turned by quads: (block, groups of outputs, quads of a vector).
     turned: usize,
-    /// Those of one channel's strip with their rows transformed: (8, columns).
+    /// `dV B^T` of one channel's stretch: (8, columns).
     d_x_half: usize,
     /// The gradient by each bias, lane by lane: (O).
     sums: usize,
@@ -32,7 +32,7 @@ impl Lengths {
             d_weight_half: POINTS * groups * quads * conv.window.kernel[0],
             d_m: 2 * POINTS * spacing(conv.out_channels * block),
             turned: block * (width / QUAD) * groups,
-            d_x_half: winograd.strip_len(),
+            d_x_half: winograd.stretch_len(),
             sums: conv.out_channels,
         }
     }
@@ -51,7 +51,7 @@ kernel! {
     /// - `u`: [`Winograd::weight_len`] numbers, from [`super::transform_weight`]
     /// - `v`: [`Winograd::input_len`] vectors, from the forward pass; written: `dV` takes the place of each
     ///   `V[f]` that is not needed any more
-    /// - `d_y`: gives the gradients by the outputs, by two rows and an even number of columns
+    /// - `d_y`: gives the gradients by the outputs
     /// - `d_x`: (C, H, W) vectors, written; `None` for a network's first layer, whose input needs none
     /// - `scratch`: [`Winograd::scratch_len`] vectors
     /// - `d_weight`: (O, C, r, r), `d_bias`: (O), added to: the sum over all lanes
@@ -101,12 +101,12 @@ fn backward_kernel<T: Lanes, Y: Gradients<T>>(
     for (block, v) in v.chunks_exact_mut(block_len).enumerate() {
         for (rows, point) in transforms::rows() {
             match winograd.side {
-                4 => two_rows::<T, Y, 4>(t, winograd, block, point, d_y, d_m),
-                _ => two_rows::<T, Y, 6>(t, winograd, block, point, d_y, d_m),
+                4 => d_m_rows::<T, Y, 4>(t, winograd, block, point, d_y, d_m),
+                _ => d_m_rows::<T, Y, 6>(t, winograd, block, point, d_y, d_m),
             }
             for (i, d_m) in rows.into_iter().zip(d_m.chunks(POINTS * d_m_apart)) {
                 if i == ONE {
-                    // At the point 1 along both axes all weights are 1: a tile's gradients are added up.
+                    // At the point 1 along both axes all powers are 1: a tile's gradients are added up.
                     let tiles = d_m[ONE * d_m_apart..].chunks(winograd.block);
                     for (sum, d_m) in sums.iter_mut().zip(tiles) {
                         *sum = t.add(*sum, t.total(&d_m[..winograd.filled(block)]));
@@ -144,7 +144,7 @@ fn backward_kernel<T: Lanes, Y: Gradients<T>>(
 ///
 /// - `d_m`: (2, 8, O, block), written; tiles that only fill the block up are 0
 #[inline(always)]
-fn two_rows<T: Lanes, Y: Gradients<T>, const M: usize>(
+fn d_m_rows<T: Lanes, Y: Gradients<T>, const M: usize>(
     t: T,
     winograd: &Winograd,
     block: usize,
@@ -291,11 +291,12 @@ fn input_gradients_kernel<T: Lanes>(
 }
 
 kernel! {
-    /// `d_x = B (dV B^T)`, the tiles added where they overlap: in a strip before its columns are transformed.
+    /// `d_x = B (dV B^T)`: tiles side by side are added where they overlap before their columns are
+    /// transformed, others after it.
     ///
     /// - `d_v`: (64, C, block)
-    /// - `half`: `dV B^T` of a strip, (8, columns), for a while
-    /// - `d_x`: (C, H, W), written, or added to where an earlier strip has been
+    /// - `half`: `dV B^T` of a stretch, (8, columns), for a while
+    /// - `d_x`: (C, H, W), written, or added to where an earlier stretch has been
     fn put_d_x(
         winograd: &Winograd,
         block: usize,
@@ -316,36 +317,37 @@ fn put_d_x_kernel<T: Lanes>(
 ) {
     let [height, width] = winograd.conv.input;
     for (c, d_x) in d_x.chunks_exact_mut(height * width).enumerate() {
-        for strip in winograd.strips(block) {
+        for stretch in winograd.stretches(block) {
             match winograd.side {
-                4 => put_strip::<T, 4, 4>(t, winograd, c, &strip, d_v, half, d_x),
-                _ => put_strip::<T, 6, 2>(t, winograd, c, &strip, d_v, half, d_x),
+                4 => put_stretch::<T, 4, 4>(t, winograd, c, &stretch, d_v, half, d_x),
+                _ => put_stretch::<T, 6, 2>(t, winograd, c, &stretch, d_v, half, d_x),
             }
         }
     }
 }
 
-/// The same for a strip of channel `c`, whose tiles of `M` outputs have `L` pixels in common.
+/// The same for a stretch of channel `c`, whose tiles of `M` outputs along an axis have `L` columns in common.
 ///
+/// - `d_v`: (64, C, block), `half`: (8, columns), for a while
 /// - `d_x`: (H, W)
 #[inline(always)]
-fn put_strip<T: Lanes, const M: usize, const L: usize>(
+fn put_stretch<T: Lanes, const M: usize, const L: usize>(
     t: T,
     winograd: &Winograd,
     c: usize,
-    strip: &Strip,
+    stretch: &Stretch,
     d_v: &[T::Vector],
     half: &mut [T::Vector],
     d_x: &mut [T::Vector],
 ) {
     let conv = &winograd.conv;
     let apart = spacing(conv.in_channels * winograd.block);
-    let columns = strip.columns(M);
+    let columns = stretch.columns(M);
     let half = &mut half[..POINTS * columns];
     for (a, half) in half.chunks_exact_mut(columns).enumerate() {
         let first = a * POINTS * apart + c * winograd.block;
         let mut common = [t.zero(); L];
-        for (k, tile) in strip.tiles.clone().enumerate() {
+        for (k, tile) in stretch.tiles.clone().enumerate() {
             let mut row = input_transposed(t, eight(d_v, first + tile, apart));
             for (pixel, common) in row.iter_mut().zip(common) {
                 *pixel = t.add(common, *pixel);
@@ -355,20 +357,20 @@ fn put_strip<T: Lanes, const M: usize, const L: usize>(
         }
         half[columns - L..].copy_from_slice(&common);
     }
-    let [i, j] = strip.first;
+    let [i, j] = stretch.first;
     for n in 0..columns {
         let pixels = input_transposed(t, eight(half, n, columns));
-        // How many rows of the column the strips to the left or above have written.
+        // How many rows of the column the stretches to the left or above have written.
         let rows = match (i, j) {
             (_, 1..) if n < L => POINTS,
             (1.., _) => L,
             _ => 0,
         };
-        match strip.column(conv, n) {
+        match stretch.column(conv, n) {
             Some(first) => add_column(t, pixels, rows, d_x, first, conv.input[1]),
             None => {
                 for (a, pixel) in pixels.into_iter().enumerate() {
-                    if let Some(place) = strip.pixel(conv, a, n) {
+                    if let Some(place) = stretch.pixel(conv, a, n) {
                         d_x[place] = if a < rows {
                             t.add(d_x[place], pixel)
                         } else {
@@ -381,7 +383,7 @@ fn put_strip<T: Lanes, const M: usize, const L: usize>(
     }
 }
 
-/// Writes eight vectors, the first `rows` added to what is there.
+/// Writes eight vectors from `first` on, `width` apart, the first `rows` added to what is there.
 #[inline(always)]
 fn add_column<T: Lanes>(
     t: T,

@@ -9,17 +9,17 @@ use crate::hardware::lanes::tile::{Matrix, add_product, array};
 use crate::hardware::lanes::{Lanes, MAX_ROWS, kernel, tiles, with_rows};
 use crate::layers::conv2d::lanes::Outputs;
 
-/// How many vectors the pass needs for a while: one strip; or of a tile's outputs a row of products,
-/// (8, outputs, block), and what they become when their rows are transformed, (8, outputs, block, m).
+/// How many vectors the pass needs for a while: one stretch, (8, columns); or a row of the products of the
+/// outputs that are computed together, (8, outputs, block), and what all rows become, (8, outputs, block, m).
 pub(super) fn scratch_len(winograd: &Winograd) -> usize {
-    let [products, half] = apart(winograd, MAX_ROWS);
-    (POINTS * (products + half)).max(winograd.strip_len())
+    let [products, half] = spacings(winograd, MAX_ROWS);
+    (POINTS * (products + half)).max(winograd.stretch_len())
 }
 
-/// How far apart the products of two points are, and what two rows of them become, where a tile has at most so
-/// many outputs.
-fn apart(winograd: &Winograd, rows: usize) -> [usize; 2] {
-    let products = winograd.conv.out_channels.min(rows) * winograd.block;
+/// How far apart the products of two points stand, and what two rows of them become, where at most so many
+/// outputs are computed `together`.
+fn spacings(winograd: &Winograd, together: usize) -> [usize; 2] {
+    let products = winograd.conv.out_channels.min(together) * winograd.block;
     [spacing(products), spacing(products * winograd.side)]
 }
 
@@ -66,7 +66,7 @@ fn forward_kernel<T: Lanes>(
 /// `V = B^T x B`
 ///
 /// - `x`: (C, H, W)
-/// - `half`: `B^T x` of a strip, (8, columns), for a while
+/// - `half`: `B^T x` of a stretch, (8, columns), for a while
 /// - `v`: (64, C, block), written; tiles that only fill the block up are 0
 #[inline(always)]
 fn transform_input<T: Lanes>(
@@ -81,27 +81,27 @@ fn transform_input<T: Lanes>(
     let columns = winograd.block;
     let apart = spacing(conv.in_channels * columns);
     for (c, x) in x.chunks_exact(conv.input[0] * conv.input[1]).enumerate() {
-        for strip in winograd.strips(block) {
-            let strip_columns = strip.columns(winograd.side);
-            let half = &mut half[..POINTS * strip_columns];
-            for n in 0..strip_columns {
-                let column = match strip.column(conv, n) {
+        for stretch in winograd.stretches(block) {
+            let stretch_columns = stretch.columns(winograd.side);
+            let half = &mut half[..POINTS * stretch_columns];
+            for n in 0..stretch_columns {
+                let column = match stretch.column(conv, n) {
                     Some(first) => eight(x, first, conv.input[1]),
                     None => {
                         let mut column = [t.zero(); POINTS];
                         for (a, pixel) in column.iter_mut().enumerate() {
-                            if let Some(place) = strip.pixel(conv, a, n) {
+                            if let Some(place) = stretch.pixel(conv, a, n) {
                                 *pixel = x[place];
                             }
                         }
                         column
                     }
                 };
-                write_eight(input(t, column), half, n, strip_columns);
+                write_eight(input(t, column), half, n, stretch_columns);
             }
-            for (i, half) in half.chunks_exact(strip_columns).enumerate() {
+            for (i, half) in half.chunks_exact(stretch_columns).enumerate() {
                 let first = i * POINTS * apart + c * columns;
-                for (k, tile) in strip.tiles.clone().enumerate() {
+                for (k, tile) in stretch.tiles.clone().enumerate() {
                     let row = array(half, k * winograd.side);
                     write_eight(input(t, row), v, first + tile, apart);
                 }
@@ -116,8 +116,8 @@ fn transform_input<T: Lanes>(
     }
 }
 
-/// The outputs of a block, as many channels at a time as a tile has rows, and of them all rows of points before
-/// any column.
+/// The outputs of a block, as many together as registers have room for, and of them all rows of points before any
+/// column.
 ///
 /// - `u`: (64, C, O), filled up, `v`: (64, C, block)
 #[inline(always)]
@@ -131,15 +131,17 @@ fn channels<T: Lanes, const M: usize>(
     y: &mut impl Outputs<T>,
 ) {
     let (outputs, columns) = (winograd.conv.out_channels, winograd.block);
-    let [products_apart, apart] = apart(winograd, T::ROWS);
-    // products: (8, outputs of a tile, block), half: (8, outputs of a tile, block, m)
+    const { assert!(T::ROWS <= MAX_ROWS) }
+    let [products_apart, apart] = spacings(winograd, T::ROWS);
+    // products: (8, outputs, block), half: (8, outputs, block, m), of the outputs that are computed together
     let (products, half) = scratch.split_at_mut(POINTS * products_apart);
     let half = &mut half[..POINTS * apart];
-    for rows in tiles(outputs, T::ROWS) {
+    for together in tiles(outputs, T::ROWS) {
         for (i, half) in half.chunks_exact_mut(apart).enumerate() {
-            row(t, winograd, block, i, rows.clone(), u, v, products, half);
+            let together = together.clone();
+            row(t, winograd, block, i, together, u, v, products, half);
         }
-        for (r, o) in rows.enumerate() {
+        for (r, o) in together.enumerate() {
             for (k, at) in winograd.tiles_of(block).enumerate() {
                 let place = (r * columns + k) * M;
                 put::<T, M>(t, o, at, &half[place..], apart, y);
@@ -149,18 +151,17 @@ fn channels<T: Lanes, const M: usize>(
 }
 
 kernel! {
-    /// Row `i` of the products of some outputs, `M = U . V`, and `A^T` along it. Compiled by itself, it has
-    /// registers for all its pointers.
+    /// Row `i` of the products of the outputs that are computed `together`, `M = U . V`, and `A^T` along it.
+    /// Compiled by itself, it has registers for all its pointers.
     ///
     /// - `u`: (64, C, O), filled up, `v`: (64, C, block)
-    /// - `rows`: which outputs
-    /// - `products`: (8, rows, block), for a while
-    /// - `half`: (rows, block, m), written
+    /// - `products`: (8, outputs, block), for a while
+    /// - `half`: (outputs, block, m), written
     fn row(
         winograd: &Winograd,
         block: usize,
         i: usize,
-        rows: Range<usize>,
+        together: Range<usize>,
         u: &[f32],
         v: &[T::Vector],
         products: &mut [T::Vector],
@@ -175,7 +176,7 @@ fn row_kernel<T: Lanes>(
     winograd: &Winograd,
     block: usize,
     i: usize,
-    rows: Range<usize>,
+    together: Range<usize>,
     u: &[f32],
     v: &[T::Vector],
     products: &mut [T::Vector],
@@ -184,8 +185,8 @@ fn row_kernel<T: Lanes>(
     let (inputs, outputs) = (winograd.conv.in_channels, winograd.conv.out_channels);
     let (columns, filled) = (winograd.block, winograd.filled(block));
     let v_apart = spacing(inputs * columns);
-    let apart = spacing(rows.len() * columns);
-    with_rows!(rows.len(), T, R => {
+    let apart = spacing(together.len() * columns);
+    with_rows!(together.len(), T, R => {
         for j in 0..POINTS {
             let f = i * POINTS + j;
             let u = Matrix::new(&u[f * u_apart(&winograd.conv)..], [inputs, outputs]); // u: (C, O)
@@ -193,7 +194,7 @@ fn row_kernel<T: Lanes>(
             let products = &mut products[j * apart..][..R * columns]; // (R, block)
             for n in (0..filled).step_by(4) {
                 let mut sums = [[t.zero(); 4]; R];
-                let numbers = |c| u.of_row(c, rows.start);
+                let numbers = |c| u.of_row(c, together.start);
                 let vectors = |c| v.of_row(c, n);
                 add_product(t, inputs, numbers, vectors, &mut sums);
                 for (r, sums) in sums.iter().enumerate() {
@@ -203,8 +204,8 @@ fn row_kernel<T: Lanes>(
         }
     });
     let tiles = winograd.tiles_of(block).len();
-    let outputs = half.chunks_exact_mut(columns * winograd.side);
-    for (r, half) in outputs.take(rows.len()).enumerate() {
+    let halves = half.chunks_exact_mut(columns * winograd.side);
+    for (r, half) in halves.take(together.len()).enumerate() {
         let products = &products[r * columns..];
         match winograd.side {
             4 => transform_row::<T, 4>(t, tiles, products, apart, half),

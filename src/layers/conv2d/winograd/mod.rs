@@ -53,18 +53,18 @@
 //! their gradients are never all there: of one row of the 8 x 8 points, `M[8 i .. 8 i + 8]`, the
 //! products are computed and at once transformed along the row, which leaves m numbers of 8; the
 //! columns follow when all rows of a few outputs are there. Backward, two rows of `A d_y` are computed
-//! at a time, a point's and its opposite's, which have their sums of even and of odd powers in common;
-//! behind a pooling, where of four gradients three are 0, the one that is not is all that is read. A row of
-//! `dU` becomes `dU G` as soon as it is there. Only `dV`, whose rows would stay as long as they are, is kept
+//! at a time: those of a point and its opposite, which have their sums of even and of odd powers in common,
+//! or those of 0 and infinity, which are no sums. Behind a pooling, where of four gradients three are 0, the
+//! one that is not is multiplied by the power of its row. A row of `dU` becomes `dU G` as soon as it is there. Only `dV`, whose rows would stay as long as they are, is kept
 //! whole, where `V` was.
 //!
-//! Tiles side by side are a strip. Where they overlap, what is transformed along the columns alone is the
-//! same for both: a strip of k tiles has not 8 k columns, but `k m + 8 - m`.
+//! Tiles side by side are a stretch. Where they overlap, what is transformed along the columns alone is the
+//! same for both: a stretch of k tiles has not 8 k columns, but `k m + 8 - m`.
 //!
 //! The gradient by the bias is a sum of gradients, as `dM` is at the point 1, whose powers are all 1. What goes
 //! over a row or a product again and again is a kernel of its own: within a larger one its pointers would have no
-//! registers, and to advance them in memory takes as long as the arithmetic. `weight` has what is done once a
-//! batch, `transforms` the matrices themselves.
+//! registers, and to advance them in memory takes as long as the arithmetic. `weight` has the weight's
+//! transform and what leads its gradient back, `transforms` the matrices themselves.
 //!
 //! With one input channel the 64 products are no sums, and their transforms take longer than they do:
 //! then rows alone are filtered, which is the formula at the top (`one_channel`).
@@ -149,16 +149,16 @@ impl Winograd {
     }
 
     /// The same of the backward pass, where the outputs were `pooled` or not, with the gradient by the
-    /// input or without.
+    /// input or without. What leads the weight's gradient back, once for all lanes, is not counted.
     pub fn backward_flops(&self, pooled: bool, d_x_wanted: bool) -> u64 {
         if self.along_rows() {
             return one_channel::backward_flops(self, d_x_wanted);
         }
-        let (side, points) = (self.side as u64, POINTS as u64);
+        let side = self.side as u64;
         let transposed = self.transposed_flops();
         let outputs = match pooled {
-            // Of each window two columns are multiplied, for every row of points again.
-            true => points * self.output_tiles() * (side * side + transposed),
+            // Of each window two columns are multiplied, again for each of the points that are in pairs.
+            true => self.output_tiles() * (6 * side * side + POINTS as u64 * transposed),
             false => self.output_flops(transposed),
         };
         let d_weight = self.products_flops() + outputs;
@@ -174,12 +174,12 @@ impl Winograd {
         2 * (PRODUCTS * tiles * self.conv.in_channels * self.conv.out_channels) as u64
     }
 
-    /// Those of a transform of the columns of every strip and of 8 rows of every tile, each of `once`: 26
+    /// Those of a transform of the columns of every stretch and of 8 rows of every tile, each of `once`: 26
     /// operations, of which 12 are multiply-adds and count twice, or 13 in the transpose.
     fn input_flops(&self, once: u64) -> u64 {
-        let strips = (0..self.blocks()).flat_map(|block| self.strips(block));
-        let transforms: usize = strips
-            .map(|strip| strip.columns(self.side) + POINTS * strip.tiles.len())
+        let stretches = (0..self.blocks()).flat_map(|block| self.stretches(block));
+        let transforms: usize = stretches
+            .map(|stretch| stretch.columns(self.side) + POINTS * stretch.tiles.len())
             .sum();
         once * (transforms * self.conv.in_channels) as u64
     }
@@ -258,23 +258,23 @@ impl Winograd {
         })
     }
 
-    /// The same as strips.
+    /// The same as stretches.
     #[inline(always)]
-    fn strips(&self, block: usize) -> impl Iterator<Item = Strip> {
+    fn stretches(&self, block: usize) -> impl Iterator<Item = Stretch> {
         let ([down, across], side) = (self.tiles, self.side);
         let first = block * self.block;
         let end = (down * across).min(first + self.block);
         (first / across..end.div_ceil(across)).map(move |row| {
             let tiles = first.max(row * across)..end.min((row + 1) * across);
-            Strip {
-                first: [row * side, tiles.start % across * side],
+            Stretch {
+                first: [row * side, (tiles.start - row * across) * side],
                 tiles: tiles.start - first..tiles.end - first,
             }
         })
     }
 
-    /// How many vectors a strip has, its rows or columns transformed: (8, columns).
-    fn strip_len(&self) -> usize {
+    /// How many vectors the longest stretch has, its rows or its columns transformed: (8, columns).
+    fn stretch_len(&self) -> usize {
         POINTS * (self.tiles[1].min(self.block) * self.side + POINTS - self.side)
     }
 
@@ -286,15 +286,15 @@ impl Winograd {
 }
 
 /// Tiles of a block side by side.
-struct Strip {
+struct Stretch {
     /// The first output pixel.
     first: [usize; 2],
     /// Which tiles of the block.
     tiles: Range<usize>,
 }
 
-impl Strip {
-    /// How many columns the tiles are together, for so many outputs of each.
+impl Stretch {
+    /// How many columns of pixels its tiles cover, `side` being a tile's outputs along an axis.
     #[inline(always)]
     fn columns(&self, side: usize) -> usize {
         self.tiles.len() * side + POINTS - side

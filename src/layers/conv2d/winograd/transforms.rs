@@ -146,7 +146,7 @@ pub(super) const ENDS: [usize; 2] = [0, 7];
 /// Which row of the matrices is that of the point 1.
 pub(super) const ONE: usize = 1;
 
-/// The finite points but 0. Rows 0 and 7 are those of 0 and infinity.
+/// The finite points but 0.
 pub(super) const PAIRS: [Pair; 3] = [
     Pair {
         rows: [ONE, 2],

@@ -74,8 +74,8 @@ fn weights<T: Lanes, const R: usize>(t: T, conv: &Conv2d, weights: &[f32], u: &m
     }
 }
 
-/// Vectors of the weights' gradient for each point or tap: groups of outputs, one in each
-/// quad, by quads of channels.
+/// How many vectors the weights' gradient has for each point or tap: groups of outputs, one in each quad, by
+/// quads of channels.
 pub(super) fn gradient_groups(conv: &Conv2d, width: usize) -> [usize; 2] {
     [
         conv.out_channels.div_ceil(width / QUAD),
@@ -83,7 +83,7 @@ pub(super) fn gradient_groups(conv: &Conv2d, width: usize) -> [usize; 2] {
     ]
 }
 
-/// `dU G` of one row of points, which is all that is kept of it.
+/// `dU G` of one row of `dU`, which is then not needed any more.
 ///
 /// - `d_u`: (8, groups of outputs, quads of channels)
 /// - `half`: (groups of outputs, quads of channels, r), written by the `first` block of tiles, then added to
