@@ -196,18 +196,26 @@ impl<T: Lanes> Gradients<T> for PooledGradients<'_, T::Vector> {
     ) -> [[T::Vector; M]; 2] {
         let ([height, width], [i, j]) = (self.size, at.map(|pixel| pixel / 2));
         let windows = M / 2;
-        let inside = i + windows <= height && j + windows <= width;
-        let Some(point) = point.filter(|_| inside) else {
+        if i + windows > height || j + windows > width {
             return two_rows_of_all(t, self, o, at, point);
-        };
+        }
         let mut sums = [[t.zero(); M]; 2];
         for a in 0..windows {
             let first = (o * height + i + a) * width + j;
             let (y, d_y) = (&self.y[first..][..windows], &self.d_y[first..][..windows]);
             let winners = &self.winners[first..][..windows];
             // What the upper and the lower row of these windows are multiplied by.
-            let [upper, lower] = [2 * a, 2 * a + 1].map(|k| point.powi(k as i32));
-            let powers = [[upper, lower], [upper, -lower]];
+            let powers = match point {
+                Some(point) => {
+                    let [upper, lower] = [2 * a, 2 * a + 1].map(|k| point.powi(k as i32));
+                    [[upper, lower], [upper, -lower]]
+                }
+                // The first row of all, and the last.
+                None => [
+                    [f32::from(u8::from(a == 0)), 0.0],
+                    [0.0, f32::from(u8::from(a == windows - 1))],
+                ],
+            };
             for b in 0..windows {
                 let down = t.mask(winners[b].down);
                 let columns = left_and_right(t, y[b], winners[b], d_y[b]);

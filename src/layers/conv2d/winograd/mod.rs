@@ -70,7 +70,7 @@
 //! then rows alone are filtered, which is the formula at the top (`one_channel`).
 //!
 //! A transform adds all pixels of a tile up: where one is infinite or NaN, all outputs of the tile may
-//! be NaN, and not only those whose windows hold it.
+//! be NaN, and not only those whose windows hold it. Backward the same goes for the gradients.
 //!
 //! Source: Winograd, *Arithmetic Complexity of Computations*, 1980; Lavin and Gray, *Fast Algorithms
 //! for Convolutional Neural Networks*, CVPR 2016. The matrices were derived as above.
@@ -157,8 +157,8 @@ impl Winograd {
         let side = self.side as u64;
         let transposed = self.transposed_flops();
         let outputs = match pooled {
-            // Of each window two columns are multiplied, again for each of the points that are in pairs.
-            true => self.output_tiles() * (6 * side * side + POINTS as u64 * transposed),
+            // Of each window two columns are multiplied, for every row of points again.
+            true => POINTS as u64 * self.output_tiles() * (side * side + transposed),
             false => self.output_flops(transposed),
         };
         let d_weight = self.products_flops() + outputs;
