@@ -6,92 +6,18 @@
 //
 // x: (N, first inputs), parameters and gradients: (P), values and their gradients: (N, width).
 
+#include "classifier.h"
 #include "loss.h"
-#include "philox.h"
-#include "shapes.h"
 #include "shared.h"
-
-// What dropout draws from. Nothing is dropped where nothing is learned.
-struct Draws {
-    unsigned long long seed;
-    unsigned step;
-    int n;
-    bool learns;
-};
-
-// All values of an example, of which the input is there.
-__device__ void forward_of(const float* parameters, const Classifier& c, Draws draws, float* values)
-{
-    for (int k = 0; k < c.layers; k++) {
-        __syncthreads();
-        const Dense& layer = c.of[k];
-        const float* x = values + layer.x;
-        float* y = values + layer.y;
-        if (layer.kind == LINEAR) {
-            // A warp a number, as in kernels/linear.cu.
-            for (int o = threadIdx.x / 32; o < layer.outputs; o += blockDim.x / 32) {
-                const float* weight = parameters + layer.weight + o * layer.inputs;
-                float sum = 0;
-#pragma unroll 8
-                for (int i = threadIdx.x % 32; i < layer.inputs; i += 32) sum += weight[i] * x[i];
-                sum = warp_sum(sum);
-                if (threadIdx.x % 32 == 0) y[o] = sum + parameters[layer.bias + o];
-            }
-            continue;
-        }
-        for (int i = threadIdx.x; i < layer.inputs; i += blockDim.x) {
-            if (layer.kind == RELU)
-                y[i] = x[i] <= 0 ? 0 : x[i];
-            else if (draws.learns
-                && dropped(draws.n, i, layer.inputs, layer.threshold, draws.seed, draws.step, layer.number))
-                y[i] = 0;
-            else
-                y[i] = draws.learns ? layer.scale * x[i] : x[i];
-        }
-    }
-    __syncthreads();
-}
-
-// All their gradients, of which the last layer's are there.
-__device__ void backward_of(
-    const float* parameters, const Classifier& c, Draws draws, const float* values, float* d_values)
-{
-    for (int k = c.layers - 1; k >= 0; k--) {
-        __syncthreads();
-        const Dense& layer = c.of[k];
-        const float* x = values + layer.x;
-        const float* d_y = d_values + layer.y;
-        for (int i = threadIdx.x; i < layer.inputs; i += blockDim.x) {
-            float sum = 0;
-            if (layer.kind == LINEAR) {
-                const float* weight = parameters + layer.weight + i;
-#pragma unroll 16
-                for (int o = 0; o < layer.outputs; o++) sum += weight[o * layer.inputs] * d_y[o];
-            } else if (layer.kind == RELU) {
-                sum = x[i] <= 0 ? 0 : d_y[i];
-            } else if (!dropped(
-                           draws.n, i, layer.inputs, layer.threshold, draws.seed, draws.step, layer.number)) {
-                sum = layer.scale * d_y[i];
-            }
-            d_values[layer.x + i] = sum;
-        }
-    }
-    __syncthreads();
-}
-
-__device__ void copy(const float* from, float* to, int count)
-{
-    for (int i = threadIdx.x; i < count; i += blockDim.x) to[i] = from[i];
-}
 
 // A block an example; y: (N, last outputs). Blocks have whole warps.
 extern "C" __global__ void __launch_bounds__(1024) classifier_forward(
     const float* x, const float* parameters, float* y, float* values,
-    unsigned long long seed, int learns, const Step* steps, const Progress* progress,
+    unsigned long long seed, int learns, const Progress* progress,
     const __grid_constant__ Classifier c)
 {
     int n = blockIdx.x;
-    Draws draws = {seed, steps[progress->steps].done, n, learns != 0};
+    Draws draws = {seed, progress->present.done, n, learns != 0};
     copy(x + n * c.of[0].inputs, shared, c.of[0].inputs);
     forward_of(parameters, c, draws, shared);
     copy(shared, values + n * c.width, c.width);
@@ -102,11 +28,11 @@ extern "C" __global__ void __launch_bounds__(1024) classifier_forward(
 // A block an example; d_y: (N, last outputs), d_x: (N, first inputs).
 extern "C" __global__ void __launch_bounds__(1024) classifier_backward(
     const float* d_y, const float* parameters, const float* values, float* d_values, float* d_x,
-    unsigned long long seed, const Step* steps, const Progress* progress,
+    unsigned long long seed, const Progress* progress,
     const __grid_constant__ Classifier c)
 {
     int n = blockIdx.x;
-    Draws draws = {seed, steps[progress->steps - 1].done, n, true};
+    Draws draws = {seed, progress->present.done, n, true};
     float* mine = shared;
     float* d_mine = shared + c.width;
     const Dense& last = c.of[c.layers - 1];
@@ -128,8 +54,7 @@ extern "C" __global__ void __launch_bounds__(1024) classifier_learn(
     const __grid_constant__ Classifier c)
 {
     int n = blockIdx.x, all = gridDim.x;
-    // The step is counted when no block needs it any more.
-    Draws draws = {seed, steps[progress->steps].done, n, true};
+    Draws draws = {seed, progress->present.done, n, true};
     float* mine = shared;
     float* d_mine = shared + c.width;
     const Dense& last = c.of[c.layers - 1];
@@ -166,7 +91,7 @@ extern "C" __global__ void __launch_bounds__(1024) classifier_learn(
     right = block_sum(right);
     if (threadIdx.x != 0) return;
     *ticket = 0;
-    count_step(progress, sum, right, all);
+    count_step(steps, progress, sum, right, all);
 }
 
 // The gradients by all parameters of the classifier, which lie together from its first weight on: a
@@ -179,16 +104,12 @@ extern "C" __global__ void classifier_parameters(
     if (index >= count) return;
     int first = 0;
     while (c.of[first].kind != LINEAR) first++;
-    int place = c.of[first].weight + index, k = first;
-    while (c.of[k].kind != LINEAR || place >= c.of[k].bias + c.of[k].outputs) k++;
-    const Dense& layer = c.of[k];
-    bool of_bias = place >= layer.bias;
-    int o = of_bias ? place - layer.bias : (place - layer.weight) / layer.inputs;
-    const float* d_y = d_values + layer.y + o;
-    const float* x = values + layer.x + (of_bias ? 0 : (place - layer.weight) % layer.inputs);
+    int place = c.of[first].weight + index;
+    Factors factors = factors_of(c, place);
     float sum = 0;
 #pragma unroll 8
     for (int example = 0; example < n; example++)
-        sum += d_y[example * c.width] * (of_bias ? 1 : x[example * c.width]);
+        sum += d_values[example * c.width + factors.d_y]
+            * (factors.x < 0 ? 1 : values[example * c.width + factors.x]);
     gradients[place] = sum;
 }

@@ -5,7 +5,7 @@
 
 // One block: a warp an example, or several. The losses are added up in one order.
 extern "C" __global__ void cross_entropy(
-    const float* z, const unsigned char* labels, float* d_z, Progress* progress,
+    const float* z, const unsigned char* labels, float* d_z, const Step* steps, Progress* progress,
     int n, int k, float smoothing)
 {
     double sum = 0;
@@ -20,5 +20,5 @@ extern "C" __global__ void cross_entropy(
     }
     sum = block_sum(sum);
     rights = block_sum(rights);
-    if (threadIdx.x == 0) count_step(progress, sum, rights, n);
+    if (threadIdx.x == 0) count_step(steps, progress, sum, rights, n);
 }

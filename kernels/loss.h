@@ -38,12 +38,13 @@ __device__ float warp_loss(const float* z, int label, float* d_z, int n, int k, 
     return loss;
 }
 
-// Counts a step of n examples. From here on it is the step before `progress->steps`.
-__device__ void count_step(Progress* progress, double loss_sum, int right, int n)
+// Counts the present step, of n examples. The table has a row more than the epoch has steps.
+__device__ void count_step(const Step* steps, Progress* progress, double loss_sum, int right, int n)
 {
     progress->loss_sum += loss_sum;
     progress->correct += right;
     progress->steps += 1;
+    progress->coming = steps[progress->steps];
     // Neither infinite nor NaN: less itself it is 0.
     if (progress->bad_step == 0 && !(loss_sum - loss_sum == 0)) {
         progress->bad_step = progress->steps;

@@ -35,3 +35,18 @@ struct Classifier {
     int layers, width;
     Dense of[8];
 };
+
+// A convolution of stride 1 with a square kernel, ReLU behind it, and max-pool of 2 x 2 to ph x pw. weight
+// and bias are the places of its parameters.
+struct Convolution {
+    Windows s;
+    int ph, pw;
+    int weight, bias;
+};
+
+// One or two of them, and a classifier that begins with a linear layer.
+struct Convnet {
+    int convolutions;
+    Convolution of[2];
+    Classifier classifier;
+};

@@ -8,7 +8,7 @@ struct Step {
     unsigned start;
     // Steps done before it since the beginning of training, from which dropout draws.
     unsigned done;
-    // Of the update: see kernels/optimisers.cu.
+    // Of the update: see kernels/optimisers.h.
     float rate, root, decay, kept, fresh;
 };
 
@@ -16,10 +16,18 @@ struct Step {
 struct Progress {
     double loss_sum;
     unsigned long long correct;
-    // Steps of which the loss is known. The loss comes between forward and backward: until then this
-    // is the place of the step in the table, and then the place behind it.
+    // Steps of which the loss is known: the place of the coming one in the epoch's table.
     unsigned long long steps;
     // The first step, from 1 on, whose loss was not finite, or 0; and that loss.
     unsigned long long bad_step;
     double bad_loss;
+    // The step whose batch is gathered next, and the one whose batch was gathered last. They are two,
+    // so that no kernel reads what another block of it writes.
+    Step coming, present;
 };
+
+// The coming step is the present one from the next kernel on; all threads may come here.
+__device__ void begin_step(Progress* progress)
+{
+    if (blockIdx.x == 0 && threadIdx.x == 0) progress->present = progress->coming;
+}

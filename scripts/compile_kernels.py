@@ -24,7 +24,7 @@ import sys
 KERNELS = pathlib.Path(__file__).resolve().parent.parent / "kernels"
 PTX = KERNELS / "ptx"
 TABLE = KERNELS / "registers.txt"
-HEADERS = ["loss.h", "philox.h", "pooling.h", "shapes.h", "shared.h", "step.h", "sums.h"]
+HEADERS = ["classifier.h", "loss.h", "optimisers.h", "philox.h", "pooling.h", "shapes.h", "shared.h", "step.h", "sums.h"]
 ARCHITECTURES = ["sm_75", "sm_80", "sm_90"]
 OPTIONS = ["--std=c++17"]
 

@@ -113,7 +113,7 @@ fn learns_from_what_it_is_given<G: Gpu>(one: G, other: G) {
 /// Blocks come in any order on a GPU: what they compute must not depend on which of them is last.
 #[test]
 fn the_same_seed_gives_the_same_bits() {
-    for rung in [Rung::Direct, Rung::ImplicitGemm, Rung::Fused] {
+    for rung in [Rung::Direct, Rung::ImplicitGemm, Rung::Fused, Rung::Whole] {
         if let Some(gpus) = EmulatedGpu::open().zip(EmulatedGpu::backwards()) {
             gives_the_same_bits(rung, gpus);
         }

@@ -26,7 +26,8 @@ use proptest::prelude::*;
 const TOLERANCE: f64 = 1e-5;
 
 /// The rungs of CUDA's kernels.
-const LADDER: [cuda::Rung; 3] = [
+const LADDER: [cuda::Rung; 4] = [
+    cuda::Rung::Whole,
     cuda::Rung::Fused,
     cuda::Rung::ImplicitGemm,
     cuda::Rung::Direct,

@@ -22,10 +22,11 @@ const PRODUCTS: [usize; 3] = [256, 1024, 4096];
 /// Launches before the clock is read, so that what it costs to wait is shared.
 const LAUNCHES: usize = 10;
 
-const RUNGS: [(&str, cuda::Rung); 3] = [
+const RUNGS: [(&str, cuda::Rung); 4] = [
     ("direct", cuda::Rung::Direct),
     ("implicit_gemm", cuda::Rung::ImplicitGemm),
     ("fused", cuda::Rung::Fused),
+    ("whole", cuda::Rung::Whole),
 ];
 
 pub fn bench(bench: &mut Bench) {

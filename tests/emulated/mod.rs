@@ -134,6 +134,10 @@ impl Launch {
                 Argument::Linear(sizes) => unsafe { bytes_of(sizes) },
                 // SAFETY: likewise.
                 Argument::Classifier(layers) => unsafe { bytes_of(*layers) },
+                // SAFETY: likewise.
+                Argument::Convnet(network) => unsafe { bytes_of(*network) },
+                // SAFETY: likewise.
+                Argument::Update(update) => unsafe { bytes_of(update) },
             };
             let mut words = vec![[0; 8]; bytes.len().div_ceil(8)];
             (words.as_flattened_mut()[..bytes.len()]).copy_from_slice(&bytes);
@@ -160,8 +164,8 @@ impl Launch {
         // A test's own kernels are not among them.
         let own = declared().get(self.kernel).copied().unwrap_or(0);
         let together = own + shared as usize;
-        if together > 48 << 10 {
-            let reason = format!("{together} bytes of shared memory: a block has at most 48 KiB");
+        if together > 64 << 10 {
+            let reason = format!("{together} bytes of shared memory: a block has at most 64 KiB");
             return Err(GpuError::new(self.kernel, reason));
         }
         // SAFETY: the caller's, and a kernel does not write its arguments.

@@ -1,6 +1,7 @@
 //! What lies on the GPU between the layers.
 
 use super::F;
+use super::convnet::Convnet;
 use super::plan::{Fused, Kind, Stage};
 use crate::engines::EngineError;
 use crate::hardware::gpu::Gpu;
@@ -18,6 +19,8 @@ pub(super) struct Buffers<M> {
     winners: Vec<Option<Winners<M>>>,
     /// Of a classifier.
     values: Option<Values<M>>,
+    /// Parts of the convolutions' gradients, for a step in three kernels: [`Convnet::partial`].
+    partial: Option<M>,
     /// (N)
     pub(super) labels: M,
 }
@@ -50,6 +53,7 @@ impl<M> Buffers<M> {
         gpu: &G,
         network: &Network,
         stages: &[Stage],
+        convnet: Option<&Convnet>,
         images: usize,
     ) -> Result<Self, EngineError> {
         let layers = network.layers();
@@ -83,6 +87,9 @@ impl<M> Buffers<M> {
             d_activations: all()?,
             winners,
             values,
+            partial: convnet
+                .map(|convnet| gpu.allocate(F * convnet.partial(images)))
+                .transpose()?,
             labels: gpu.allocate(images)?,
         })
     }
@@ -101,6 +108,11 @@ impl<M> Buffers<M> {
     pub(super) fn winners(&self, place: usize) -> &Winners<M> {
         let winners = self.winners[place].as_ref();
         winners.expect("a fused stage begins there")
+    }
+
+    /// Where the slices of a step in three kernels add up.
+    pub(super) fn partial(&self) -> &M {
+        self.partial.as_ref().expect("there is such a step")
     }
 
     /// What the classifier keeps.

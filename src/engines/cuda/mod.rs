@@ -9,6 +9,7 @@
 //! device or the CPU in its place for the tests, [`Gpu`] hides.
 
 mod buffers;
+mod convnet;
 mod passes;
 mod plan;
 mod sizes;
@@ -23,8 +24,9 @@ use std::time::Instant;
 use ndarray::Array2;
 
 use self::buffers::Buffers;
+use self::convnet::Convnet;
 use self::plan::Stage;
-use self::steps::{Progress, Step};
+use self::steps::Progress;
 use super::{
     Backward, Engine, EngineError, Metrics, REPORT_EVERY, Watch, check_batch, check_epoch,
     check_images, check_normalisation, check_state, check_tensors, outputs,
@@ -38,6 +40,9 @@ use crate::tensor::Tensor;
 /// Threads of a block. Kernels that add up within a block count on it.
 const THREADS: u32 = 256;
 
+/// Threads of a block that takes one example through layers: more of them wait for fewer loads.
+const EXAMPLE_THREADS: u32 = 1024;
+
 /// Bytes of a number.
 const F: usize = size_of::<f32>();
 
@@ -50,6 +55,8 @@ pub struct Cuda<G: Gpu> {
     network: Network,
     rung: Rung,
     stages: Vec<Stage>,
+    /// For steps in three kernels.
+    convnet: Option<Convnet>,
     steps: u64,
     /// (P)
     parameters: G::Memory,
@@ -59,7 +66,7 @@ pub struct Cuda<G: Gpu> {
     gradients: G::Memory,
     /// What each byte of each channel becomes: (C, 256).
     bytes_table: G::Memory,
-    /// The steps of the epoch: [`Step`] by [`Step`].
+    /// The steps of the epoch: [`steps::table`].
     steps_table: G::Memory,
     /// How far the epoch is.
     progress: G::Memory,
@@ -111,6 +118,7 @@ impl<G: Gpu> Cuda<G> {
         let zeros = vec![0.0; network.parameter_count().max(1)];
         let vector = || filled(&gpu, &zeros);
         let stages = plan::stages(&network, rung);
+        let convnet = Convnet::new(&network, &stages, rung);
         Ok(Self {
             steps: 0,
             parameters: vector()?,
@@ -120,20 +128,22 @@ impl<G: Gpu> Cuda<G> {
             gradients: vector()?,
             bytes_table: filled(&gpu, &table)?,
             steps_table: filled_with_bytes(&gpu, &[])?,
-            progress: filled_with_bytes(&gpu, &Progress::default().bytes())?,
-            buffers: Buffers::new(&gpu, &network, &stages, 1)?,
+            progress: gpu.allocate(Progress::ALL_BYTES)?,
+            buffers: Buffers::new(&gpu, &network, &stages, convnet.as_ref(), 1)?,
             images: None,
             gpu,
             network,
             rung,
             stages,
+            convnet,
         })
     }
 
     /// Makes the buffers large enough for `images`.
     fn make_room(&mut self, images: usize) -> Result<(), EngineError> {
         if self.buffers.images < images {
-            self.buffers = Buffers::new(&self.gpu, &self.network, &self.stages, images)?;
+            let convnet = self.convnet.as_ref();
+            self.buffers = Buffers::new(&self.gpu, &self.network, &self.stages, convnet, images)?;
         }
         Ok(())
     }
@@ -144,19 +154,10 @@ impl<G: Gpu> Cuda<G> {
         rule: &StepRule,
         starts: impl Iterator<Item = usize>,
     ) -> Result<(), EngineError> {
-        let mut table = Vec::new();
-        for (done, start) in (self.steps..).zip(starts) {
-            table.extend(Step::new(rule, start, done)?.bytes());
-        }
+        let table = steps::table(rule, starts, self.steps)?;
         self.steps_table = filled_with_bytes(&self.gpu, &table)?;
-        self.set_progress(0)
-    }
-
-    /// Makes it so many steps of which the loss is known.
-    fn set_progress(&self, steps: u64) -> Result<(), EngineError> {
-        Ok(self
-            .gpu
-            .upload(&self.progress, 0, &Progress::at(steps).bytes())?)
+        let beginning = Progress::beginning(&table);
+        Ok(self.gpu.upload(&self.progress, 0, &beginning)?)
     }
 
     /// Waits for all steps, and tells what they add up to.
@@ -282,8 +283,6 @@ impl<G: Gpu> Engine for Cuda<G> {
         let output = self.numbers(buffers.activation(last), d_y.len())?;
         let d_last = buffers.d_activation(last);
         self.gpu.upload(d_last, 0, &bytes(&d_y))?;
-        // There is no loss that would count the step.
-        self.set_progress(1)?;
         Cuda::backward(self, n, rule.seed, true)?;
         let d_input = self.numbers(buffers.d_activation(0), x.len())?;
         let tensor = |shape: &Tensor, numbers| {

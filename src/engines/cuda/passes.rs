@@ -2,25 +2,21 @@
 //! step to step they read from the epoch's table, so that the same launches do for all of them.
 
 use super::plan::{Fused, Kind, Stage};
-use super::{Cuda, Epoch, F, THREADS, sizes};
+use super::{Cuda, EXAMPLE_THREADS, Epoch, F, THREADS, sizes};
 use crate::engines::{EngineError, outputs};
 use crate::hardware::gpu::Argument::{self, F32, F64, I32, Memory, U32, U64};
-use crate::hardware::gpu::{Classifier, Gpu, Grid};
+use crate::hardware::gpu::{Classifier, Gpu, Grid, Update};
 use crate::layers::dropout::Dropout;
 use crate::network::{Layer, Operation};
-use crate::optimisers::{Adam, Optimiser, StepRule};
+use crate::optimisers::{Optimiser, StepRule};
 
 /// Threads of a warp, as the kernels have it.
 const WARP: usize = 32;
 
-/// Threads of a block that takes one example through a classifier: more of them wait for fewer loads.
-const CLASSIFIER_THREADS: u32 = 1024;
-
-/// Which half of a step a kernel is in.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// Which way a layer is gone through.
+#[derive(Clone, Copy)]
 enum Pass {
     Forward,
-    /// Behind the loss, with which the step was counted.
     Backward,
 }
 
@@ -32,8 +28,18 @@ impl<G: Gpu> Cuda<G> {
         n: usize,
         rule: &StepRule,
     ) -> Result<(), EngineError> {
-        self.learn(epoch, n, rule)?;
-        self.update(rule)
+        match &self.convnet {
+            // All gradients must be there before they are clipped.
+            Some(convnet) if rule.clip_norm.is_none() => {
+                let update = Some(update_of(&rule.optimiser));
+                self.convnet_step(convnet, epoch, n, rule, update)?;
+                self.average(rule)
+            }
+            _ => {
+                self.learn(epoch, n, rule)?;
+                self.update(rule)
+            }
+        }
     }
 
     /// Loss, hits and all gradients of the next `n` images of the epoch.
@@ -43,6 +49,9 @@ impl<G: Gpu> Cuda<G> {
         n: usize,
         rule: &StepRule,
     ) -> Result<(), EngineError> {
+        if let Some(convnet) = &self.convnet {
+            return self.convnet_step(convnet, epoch, n, rule, None);
+        }
         self.gather(epoch, n)?;
         match self.stages.split_last() {
             Some((
@@ -72,6 +81,7 @@ impl<G: Gpu> Cuda<G> {
             Memory(self.buffers.activation(last), 0),
             Memory(&self.buffers.labels, 0),
             Memory(self.buffers.d_activation(last), 0),
+            Memory(&self.steps_table, 0),
             Memory(&self.progress, 0),
             I32(sizes::int(n)?),
             I32(sizes::int(outputs(&self.network)?)?),
@@ -87,7 +97,6 @@ impl<G: Gpu> Cuda<G> {
             Memory(epoch.images, 0),
             Memory(&epoch.labels, 0),
             Memory(&epoch.order, 0),
-            Memory(&self.steps_table, 0),
             Memory(&self.progress, 0),
             Memory(&self.bytes_table, 0),
             Memory(self.buffers.activation(0), 0),
@@ -302,7 +311,7 @@ impl<G: Gpu> Cuda<G> {
     ) -> Result<(), EngineError> {
         let grid = Grid {
             blocks: sizes::int(n)?.unsigned_abs(),
-            threads: CLASSIFIER_THREADS,
+            threads: EXAMPLE_THREADS,
             shared: sizes::int(F * copies)?.unsigned_abs() * classifier.width.unsigned_abs(),
         };
         // Places among the values of all examples.
@@ -325,7 +334,6 @@ impl<G: Gpu> Cuda<G> {
             Memory(&self.buffers.values().values, 0),
             U64(seed.unwrap_or(0)),
             I32(seed.is_some().into()),
-            Memory(&self.steps_table, 0),
             Memory(&self.progress, 0),
             Argument::Classifier(classifier),
         ];
@@ -348,7 +356,6 @@ impl<G: Gpu> Cuda<G> {
             Memory(&values.d_values, 0),
             Memory(self.buffers.d_activation(index), 0),
             U64(seed),
-            Memory(&self.steps_table, 0),
             Memory(&self.progress, 0),
             Argument::Classifier(classifier),
         ];
@@ -431,9 +438,7 @@ impl<G: Gpu> Cuda<G> {
             F32(scale),
             U32(threshold),
             U64(seed.unwrap_or(0)),
-            Memory(&self.steps_table, 0),
             Memory(&self.progress, 0),
-            I32((pass == Pass::Backward).into()),
             U32(index as u32),
         ];
         self.for_each("dropout_mask", count, &arguments)
@@ -443,61 +448,36 @@ impl<G: Gpu> Cuda<G> {
     pub(super) fn update(&self, rule: &StepRule) -> Result<(), EngineError> {
         let count = self.network.parameter_count();
         let int = || sizes::int(count).map(I32);
-        let p = || Memory(&self.parameters, 0);
-        let g = || Memory(&self.gradients, 0);
-        let first = Memory(&self.first_moment, 0);
-        let steps = || Memory(&self.steps_table, 0);
-        let progress = || Memory(&self.progress, 0);
         if let Some(norm) = rule.clip_norm {
-            self.blocks("clip", 1, &[g(), int()?, F64(norm)])?;
+            let arguments = [Memory(&self.gradients, 0), int()?, F64(norm)];
+            self.blocks("clip", 1, &arguments)?;
         }
-        match &rule.optimiser {
-            Optimiser::Sgd(sgd) => {
-                let arguments = [
-                    p(),
-                    g(),
-                    first,
-                    int()?,
-                    steps(),
-                    progress(),
-                    F32(sgd.momentum as f32),
-                    F32(sgd.weight_decay as f32),
-                    I32(sgd.nesterov.into()),
-                ];
-                self.for_each("sgd", count, &arguments)?;
-            }
-            Optimiser::Adam(adam) => {
-                let Adam {
-                    beta1, beta2, eps, ..
-                } = *adam;
-                let penalty = match adam.decoupled {
-                    true => 0.0,
-                    false => adam.weight_decay,
-                };
-                let arguments = [
-                    p(),
-                    g(),
-                    first,
-                    Memory(&self.second_moment, 0),
-                    int()?,
-                    steps(),
-                    progress(),
-                    F32(penalty as f32),
-                    F32(beta1 as f32),
-                    F32((1.0 - beta1) as f32),
-                    F32(beta2 as f32),
-                    F32((1.0 - beta2) as f32),
-                    F32(eps as f32),
-                ];
-                self.for_each("adam", count, &arguments)?;
-            }
+        let arguments = [
+            Memory(&self.parameters, 0),
+            Memory(&self.gradients, 0),
+            Memory(&self.first_moment, 0),
+            Memory(&self.second_moment, 0),
+            int()?,
+            Memory(&self.progress, 0),
+            Argument::Update(update_of(&rule.optimiser)),
+        ];
+        self.for_each("update", count, &arguments)?;
+        self.average(rule)
+    }
+
+    /// The running average of the parameters, if `rule` has one.
+    fn average(&self, rule: &StepRule) -> Result<(), EngineError> {
+        if rule.average.is_none() {
+            return Ok(());
         }
-        if rule.average.is_some() {
-            let average = Memory(&self.average, 0);
-            let arguments = [p(), average, int()?, steps(), progress()];
-            self.for_each("average", count, &arguments)?;
-        }
-        Ok(())
+        let count = self.network.parameter_count();
+        let arguments = [
+            Memory(&self.parameters, 0),
+            Memory(&self.average, 0),
+            I32(sizes::int(count)?),
+            Memory(&self.progress, 0),
+        ];
+        self.for_each("average", count, &arguments)
     }
 
     /// A layer's weight and bias.
@@ -537,7 +517,7 @@ impl<G: Gpu> Cuda<G> {
         self.launch(kernel, grid, arguments)
     }
 
-    fn launch(
+    pub(super) fn launch(
         &self,
         kernel: &'static str,
         grid: Grid,
@@ -553,5 +533,32 @@ impl<G: Gpu> Cuda<G> {
         // much shared memory as its plan says.
         unsafe { self.gpu.launch(kernel, grid, arguments)? };
         Ok(())
+    }
+}
+
+/// The update of an optimiser, as the kernels have it.
+fn update_of(optimiser: &Optimiser) -> Update {
+    match optimiser {
+        Optimiser::Sgd(sgd) => Update {
+            kind: 0,
+            penalty: sgd.weight_decay as f32,
+            momentum: sgd.momentum as f32,
+            nesterov: sgd.nesterov.into(),
+            ..Update::default()
+        },
+        Optimiser::Adam(adam) => Update {
+            kind: 1,
+            // A decoupled decay is the step's.
+            penalty: match adam.decoupled {
+                true => 0.0,
+                false => adam.weight_decay as f32,
+            },
+            beta1: adam.beta1 as f32,
+            rest1: (1.0 - adam.beta1) as f32,
+            beta2: adam.beta2 as f32,
+            rest2: (1.0 - adam.beta2) as f32,
+            eps: adam.eps as f32,
+            ..Update::default()
+        },
     }
 }

@@ -29,8 +29,10 @@ pub enum Rung {
     /// Layers that follow each other in one kernel: `kernels/conv2d_relu_max_pool2d.cu`, and
     /// `kernels/classifier.cu` for small linear layers at the end. A convolution alone takes the second
     /// rung if it has channels enough for half a tile, else the first.
-    #[default]
     Fused,
+    /// The same, and training steps of a small network in three kernels: `kernels/convnet.cu`.
+    #[default]
+    Whole,
 }
 
 /// A kernel for the forward pass of a convolution alone, and how it is spread.
@@ -47,7 +49,7 @@ impl Rung {
         let by_product = match self {
             Self::Direct => false,
             Self::ImplicitGemm => true,
-            Self::Fused => 2 * conv.out_channels >= tile[0],
+            Self::Fused | Self::Whole => 2 * conv.out_channels >= tile[0],
         };
         match by_product {
             true => Forward {
@@ -218,7 +220,7 @@ fn classifier(network: &Network, start: usize) -> Option<Classifier> {
 /// The stages of `network`, in their order.
 pub(super) fn stages(network: &Network, rung: Rung) -> Vec<Stage> {
     let layers = network.layers();
-    let fuses = rung == Rung::Fused;
+    let fuses = matches!(rung, Rung::Fused | Rung::Whole);
     let operation = |index: usize| layers.get(index).map(|layer| &layer.operation);
     let mut stages = Vec::new();
     let mut layer = 0;

@@ -18,6 +18,9 @@ pub(super) struct Step {
 }
 
 impl Step {
+    /// How many bytes it has.
+    const BYTES: usize = 28;
+
     /// Of `rule`, with its batch from place `start` of the order on, behind `done` others.
     pub(super) fn new(rule: &StepRule, start: usize, done: u64) -> Result<Self, EngineError> {
         let lr = rule.lr(done);
@@ -54,12 +57,26 @@ impl Step {
     }
 
     /// As the kernels have it.
-    pub(super) fn bytes(&self) -> impl Iterator<Item = u8> + use<> {
+    fn bytes(&self) -> impl Iterator<Item = u8> + use<> {
         let numbers = [self.rate, self.root, self.decay, self.kept, self.fresh];
         let words = [self.start, self.done].map(u32::to_ne_bytes);
         let numbers = numbers.map(f32::to_ne_bytes);
         words.into_iter().chain(numbers).flatten()
     }
+}
+
+/// The table of an epoch whose batches begin at these places of its order, behind `done` steps, as the
+/// kernels have it. Whoever counts the last step looks at one row more.
+pub(super) fn table(
+    rule: &StepRule,
+    starts: impl Iterator<Item = usize>,
+    done: u64,
+) -> Result<Vec<u8>, EngineError> {
+    let mut table = Vec::new();
+    for (done, start) in (done..).zip(starts.chain([0])) {
+        table.extend(Step::new(rule, start, done)?.bytes());
+    }
+    Ok(table)
 }
 
 /// How far an epoch is, and what it adds up to.
@@ -78,27 +95,19 @@ impl Progress {
     /// How many bytes it has.
     pub(super) const BYTES: usize = 40;
 
-    /// With so many steps done, and nothing else.
-    pub(super) fn at(steps: u64) -> Self {
-        Self {
-            steps,
-            ..Self::default()
-        }
-    }
+    /// How many the kernels' has: the coming step and the present one are behind it.
+    pub(super) const ALL_BYTES: usize = Self::BYTES + 2 * Step::BYTES;
 
-    /// As the kernels have it.
-    pub(super) fn bytes(&self) -> [u8; Self::BYTES] {
-        let words = [
-            self.loss_sum.to_bits(),
-            self.correct,
-            self.steps,
-            self.bad_step,
-            self.bad_loss.to_bits(),
-        ];
-        let mut bytes = [0; Self::BYTES];
-        let (places, _) = bytes.as_chunks_mut::<8>();
-        for (place, word) in places.iter_mut().zip(words) {
-            *place = word.to_ne_bytes();
+    /// As the kernels have it at the beginning of an epoch. Its first step is the coming one, and the
+    /// present one too, for passes that gather no batch.
+    pub(super) fn beginning(table: &[u8]) -> [u8; Self::ALL_BYTES] {
+        let first = &table[..Step::BYTES];
+        let mut bytes = [0; Self::ALL_BYTES];
+        for (to, from) in bytes[Self::BYTES..]
+            .iter_mut()
+            .zip(first.iter().chain(first))
+        {
+            *to = *from;
         }
         bytes
     }

@@ -11,7 +11,7 @@ use cudarc::driver::{
 use cudarc::nvrtc::Ptx;
 
 use super::kernels::{FILES, File};
-use super::{Argument, Classifier, Gpu, GpuError, Grid, Linear, Windows};
+use super::{Argument, Classifier, Convnet, Gpu, GpuError, Grid, Linear, Update, Windows};
 
 /// The oldest compute capability whose kernels there are.
 const OLDEST: (i32, i32) = (7, 5);
@@ -25,6 +25,13 @@ unsafe impl DeviceRepr for Windows {}
 unsafe impl DeviceRepr for Linear {}
 // SAFETY: likewise; one of the numbers is a fraction.
 unsafe impl DeviceRepr for Classifier {}
+// SAFETY: likewise.
+unsafe impl DeviceRepr for Convnet {}
+// SAFETY: likewise, in the order of `kernels/optimisers.h`.
+unsafe impl DeviceRepr for Update {}
+
+/// Bytes of shared memory that a block is given without asking for more.
+const UNASKED: u32 = 48 << 10;
 
 /// What a GPU says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -360,7 +367,15 @@ impl Gpu for Device {
                 Argument::Windows(sizes) => launch.arg(sizes),
                 Argument::Linear(sizes) => launch.arg(sizes),
                 Argument::Classifier(layers) => launch.arg(*layers),
+                Argument::Convnet(network) => launch.arg(*network),
+                Argument::Update(update) => launch.arg(update),
             };
+        }
+        if grid.shared > UNASKED {
+            let most =
+                sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+            (function.set_attribute(most, grid.shared as i32))
+                .map_err(|error| failed(&format!("cuFuncSetAttribute of {kernel}"), error))?;
         }
         let shape = LaunchConfig {
             grid_dim: (grid.blocks, 1, 1),

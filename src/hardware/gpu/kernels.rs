@@ -26,8 +26,10 @@ macro_rules! header {
 }
 
 /// What they include.
-const HEADERS: [Source; 7] = [
+const HEADERS: [Source; 9] = [
+    header!("classifier.h"),
     header!("loss.h"),
+    header!("optimisers.h"),
     header!("philox.h"),
     header!("pooling.h"),
     header!("shapes.h"),
@@ -48,17 +50,18 @@ macro_rules! file {
 }
 
 /// All of them.
-pub const FILES: [File; 13] = [
+pub const FILES: [File; 14] = [
     file!("batch", "gather"),
     file!("classifier", "classifier_forward" "classifier_backward" "classifier_learn" "classifier_parameters"),
     file!("conv2d", "conv2d_forward" "conv2d_backward_input" "conv2d_backward_weight" "conv2d_backward_bias"),
     file!("conv2d_implicit_gemm", "conv2d_forward_implicit_gemm"),
     file!("conv2d_relu_max_pool2d", "conv2d_relu_max_pool2d_forward" "conv2d_relu_max_pool2d_backward"),
+    file!("convnet", "convnet_forward" "convnet_backward" "convnet_update"),
     file!("cross_entropy", "cross_entropy"),
     file!("dropout", "dropout_mask"),
     file!("linear", "linear_forward" "linear_backward"),
     file!("max_pool2d", "max_pool2d_forward" "max_pool2d_backward"),
-    file!("optimisers", "sgd" "adam" "average" "clip"),
+    file!("optimisers", "update" "average" "clip"),
     file!("peak", "peak_fma" "peak_triad"),
     file!("relu", "relu_forward" "relu_backward"),
     file!("sgemm", "sgemm_naive" "sgemm_coalesced" "sgemm_shared" "sgemm_registers" "sgemm_vector" "sgemm_warp"),

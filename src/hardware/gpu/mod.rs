@@ -91,6 +91,45 @@ pub struct Classifier {
     pub of: [Dense; 8],
 }
 
+/// A convolution with ReLU and max-pool of 2 x 2, as `kernels/shapes.h` has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+#[allow(missing_docs, reason = "the header names them")]
+pub struct Convolution {
+    pub s: Windows,
+    pub ph: i32,
+    pub pw: i32,
+    pub weight: i32,
+    pub bias: i32,
+}
+
+/// A small network, as `kernels/shapes.h` has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[repr(C)]
+#[allow(missing_docs, reason = "the header names them")]
+pub struct Convnet {
+    pub convolutions: i32,
+    pub of: [Convolution; 2],
+    pub classifier: Classifier,
+}
+
+/// An optimiser's update, as `kernels/optimisers.h` has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[repr(C)]
+#[allow(missing_docs, reason = "the header names them")]
+pub struct Update {
+    /// 0 SGD, 1 Adam.
+    pub kind: i32,
+    pub penalty: f32,
+    pub momentum: f32,
+    pub nesterov: i32,
+    pub beta1: f32,
+    pub rest1: f32,
+    pub beta2: f32,
+    pub rest2: f32,
+    pub eps: f32,
+}
+
 /// What a kernel is given.
 #[derive(Debug)]
 pub enum Argument<'a, B> {
@@ -112,6 +151,10 @@ pub enum Argument<'a, B> {
     Linear(Linear),
     /// Layers.
     Classifier(&'a Classifier),
+    /// A network.
+    Convnet(&'a Convnet),
+    /// What is done with a gradient.
+    Update(Update),
 }
 
 /// How a kernel is spread over a GPU.

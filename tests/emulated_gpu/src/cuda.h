@@ -103,6 +103,8 @@ inline unsigned __ballot_sync(unsigned mask, int predicate) { return emulation::
 inline int __any_sync(unsigned mask, int predicate) { return emulation::vote(mask, predicate) != 0; }
 inline int __all_sync(unsigned mask, int predicate) { return emulation::vote(mask, predicate) == mask; }
 
+inline int __ffs(int bits) { return __builtin_ffs(bits); }
+
 // Integers alone: a sum of floats by atomics would not be the same from run to run.
 inline int atomicAdd(int* place, int by)
 {

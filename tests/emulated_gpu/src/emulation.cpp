@@ -7,6 +7,7 @@
 #include "conv2d.cu"
 #include "conv2d_implicit_gemm.cu"
 #include "conv2d_relu_max_pool2d.cu"
+#include "convnet.cu"
 #include "cross_entropy.cu"
 #include "dropout.cu"
 #include "linear.cu"
@@ -55,14 +56,16 @@ const std::map<std::string, Known> KERNELS = {
     KERNEL_THAT_WAITS(conv2d_forward_implicit_gemm),
     KERNEL_THAT_WAITS(conv2d_relu_max_pool2d_forward),
     KERNEL_THAT_WAITS(conv2d_relu_max_pool2d_backward),
+    KERNEL_THAT_WAITS(convnet_forward),
+    KERNEL_THAT_WAITS(convnet_backward),
+    KERNEL_THAT_WAITS(convnet_update),
     KERNEL_THAT_WAITS(cross_entropy),
     KERNEL(dropout_mask),
     KERNEL_THAT_WAITS(linear_forward),
     KERNEL(linear_backward),
     KERNEL(max_pool2d_forward),
     KERNEL(max_pool2d_backward),
-    KERNEL(sgd),
-    KERNEL(adam),
+    KERNEL(update),
     KERNEL(average),
     KERNEL_THAT_WAITS(clip),
     KERNEL(peak_fma),

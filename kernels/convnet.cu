@@ -1,0 +1,441 @@
+// A step of a small network in three kernels: one or two convolutions, each with ReLU and max-pool of
+// 2 x 2, and a classifier. Between kernels a GPU waits longer than such a network computes; so what
+// would be told from block to block is computed again in each that needs it, and nothing waits but for
+// the end of a kernel: forward, back, and the sum over the examples with the update.
+//
+// An example has `parts` blocks. Forward, each computes the whole first convolution and its share of the
+// last one's channels. Back, each takes the example through the classifier, and has its share of the
+// channels between the convolutions, for which it needs no other block: their gradients, the last
+// convolution's weights that read them and the first one's that make them. With one convolution the
+// shares are of its channels.
+//
+// x: (N, C, H, W); y and winners of a convolution: (N, O, ph, pw), the winner a pixel of its plane, or -1
+// where ReLU stopped it.
+
+#include "classifier.h"
+#include "loss.h"
+#include "optimisers.h"
+#include "shared.h"
+
+// Channels of y that a thread computes at once, and numbers that all threads' sums may take.
+constexpr int GROUP = 2, SUMS = 6144;
+
+// From filter to filter in shared memory, so that four taps are one load.
+__device__ constexpr int pitch(int k) { return (k * k + 3) / 4 * 4; }
+
+// As many channels as whole groups have.
+__device__ int grouped(int channels) { return (channels + GROUP - 1) / GROUP * GROUP; }
+
+// A plane of x with its padding, as far as the pooled windows reach. Its rows are even, so that two
+// numbers are one load.
+struct Padded {
+    int width, area;
+};
+
+__device__ Padded padded(const Convolution& c)
+{
+    int width = 2 * c.pw + c.s.kw - 1;
+    return {width, (2 * c.ph + c.s.kh - 1) * width};
+}
+
+// Fills planes of so many channels of x with what `pixel` says of each place in (channels, H, W), and the
+// border with 0.
+template <typename F>
+__device__ void fill(const Convolution& c, int channels, float* planes, F pixel)
+{
+    Padded plane = padded(c);
+    for (int place = threadIdx.x; place < channels * plane.area; place += blockDim.x) {
+        int channel = place / plane.area;
+        int row = place % plane.area / plane.width - c.s.padding_h;
+        int column = place % plane.width - c.s.padding_w;
+        bool inside = row >= 0 && row < c.s.h && column >= 0 && column < c.s.w;
+        planes[place] = inside ? pixel((channel * c.s.h + row) * c.s.w + column) : 0;
+    }
+}
+
+// `count` filters from the one at `first` on, (count, C, pitch), and 0 to the end of their last group.
+__device__ void fill_weights(
+    const Convolution& c, const float* parameters, int first, int count, float* weights)
+{
+    int taps = c.s.kh * c.s.kw, apart = pitch(c.s.kh);
+    const float* from = parameters + c.weight + first * c.s.c * taps;
+    for (int place = threadIdx.x; place < grouped(count) * c.s.c * apart; place += blockDim.x) {
+        int filter = place / apart, tap = place % apart;
+        weights[place] = tap < taps && filter < count * c.s.c ? from[filter * taps + tap] : 0;
+    }
+}
+
+// Adds a channel of x to the sums of a tile of 2 x 2 pixels of a group: K + 1 by K + 1 numbers, each used up to
+// four times a filter, and K K weights, each used four times.
+template <int K>
+__device__ void correlate_group(
+    const float* from, int width, const float* weights, int apart, float (&sums)[GROUP][4])
+{
+    float x[K + 1][K + 1];
+#pragma unroll
+    for (int row = 0; row <= K; row++)
+#pragma unroll
+        for (int pair = 0; pair <= K / 2; pair++) {
+            float2 two = ((const float2*)(from + row * width))[pair];
+            x[row][2 * pair] = two.x;
+            x[row][2 * pair + 1] = two.y;
+        }
+#pragma unroll
+    for (int g = 0; g < GROUP; g++)
+#pragma unroll
+        for (int quad = 0; quad < pitch(K) / 4; quad++) {
+            float4 four = ((const float4*)(weights + g * apart))[quad];
+            float w[4] = {four.x, four.y, four.z, four.w};
+#pragma unroll
+            for (int k = 0; k < 4; k++) {
+                int tap = 4 * quad + k;
+                if (tap >= K * K) continue;
+#pragma unroll
+                for (int pixel = 0; pixel < 4; pixel++)
+                    sums[g][pixel] += w[k] * x[tap / K + pixel / 2][tap % K + pixel % 2];
+            }
+        }
+}
+
+// `count` channels of y, of which `put` is given channel, window, value and winner. A tile is a window; the
+// threads are (slice, group, window), and a slice takes every so manieth channel of x.
+//
+// planes: (C, area), weights: (grouped count, C, pitch), sums: (slices, grouped count, windows, 4)
+template <int K, typename F>
+__device__ void convolve(
+    const Convolution& c, const float* planes, const float* weights, const float* bias, int count,
+    float* sums, F put)
+{
+    int windows = c.ph * c.pw, channels = grouped(count), items = channels / GROUP * windows;
+    int most = min(min((int)blockDim.x / items, SUMS / (4 * channels * windows)), c.s.c);
+    int slices = max(most, 1), apart = c.s.c * pitch(K);
+    Padded plane = padded(c);
+    float4* all = (float4*)sums;
+    for (int place = threadIdx.x; place < items * slices; place += blockDim.x) {
+        int slice = place / items, group = place % items / windows, window = place % windows;
+        const float* from = planes + window / c.pw * 2 * plane.width + window % c.pw * 2;
+        const float* filters = weights + group * GROUP * apart;
+        float mine[GROUP][4] = {};
+        for (int channel = slice; channel < c.s.c; channel += slices)
+            correlate_group<K>(
+                from + channel * plane.area, plane.width, filters + channel * pitch(K), apart, mine);
+        for (int g = 0; g < GROUP; g++)
+            all[(slice * channels + group * GROUP + g) * windows + window]
+                = {mine[g][0], mine[g][1], mine[g][2], mine[g][3]};
+    }
+    __syncthreads();
+    for (int place = threadIdx.x; place < count * windows; place += blockDim.x) {
+        float4 sum = {0, 0, 0, 0};
+        for (int slice = 0; slice < slices; slice++) {
+            float4 four = all[slice * channels * windows + place];
+            sum = {sum.x + four.x, sum.y + four.y, sum.z + four.z, sum.w + four.w};
+        }
+        float b = bias[place / windows], y[4] = {sum.x + b, sum.y + b, sum.z + b, sum.w + b};
+        // The first maximum; of several NaN the last, as on the CPU.
+        int best = 0;
+        for (int k = 1; k < 4; k++)
+            if (y[k] > y[best] || y[k] != y[k]) best = k;
+        int window = place % windows;
+        int pixel = (window / c.pw * 2 + best / 2) * c.s.ow + window % c.pw * 2 + best % 2;
+        // NaN is not stopped.
+        bool stopped = y[best] <= 0;
+        put(place / windows, window, stopped ? 0 : y[best], stopped ? -1 : pixel);
+    }
+}
+
+template <typename F>
+__device__ void convolve_any(
+    const Convolution& c, const float* planes, const float* weights, const float* bias, int count,
+    float* sums, F put)
+{
+    if (c.s.kh == 5)
+        convolve<5>(c, planes, weights, bias, count, sums, put);
+    else
+        convolve<3>(c, planes, weights, bias, count, sums, put);
+}
+
+// A block's shared memory: table (C, 256), weights of the block's channels and of the whole first
+// convolution before, sums (SUMS), planes of x and of the first y.
+//
+// images: (all, C, H, W); order: the places of the epoch's images in it; table: as in batch.cu.
+extern "C" __global__ void __launch_bounds__(1024) convnet_forward(
+    const unsigned char* images, const unsigned* order, const float* table, const float* parameters,
+    float* x, float* first_y, int* first_winners, float* last_y, int* last_winners,
+    Progress* progress, int parts, const __grid_constant__ Convnet net)
+{
+    begin_step(progress);
+    bool two = net.convolutions == 2;
+    const Convolution& first = net.of[0];
+    const Convolution& last = net.of[two];
+    int n = blockIdx.x / parts, part = blockIdx.x % parts;
+    int begin = last.s.o * part / parts, count = last.s.o * (part + 1) / parts - begin;
+    int most = (last.s.o + parts - 1) / parts;
+    int pixels = first.s.c * first.s.h * first.s.w;
+    unsigned image = order[progress->coming.start + n];
+
+    float* numbers = shared;
+    float* weights = numbers + first.s.c * 256;
+    float* first_weights = weights + grouped(most) * last.s.c * pitch(last.s.kh);
+    float* sums = first_weights + two * grouped(first.s.o) * first.s.c * pitch(first.s.kh);
+    float* planes = sums + SUMS;
+    float* between = planes + first.s.c * padded(first).area;
+    copy(table, numbers, first.s.c * 256);
+    fill_weights(last, parameters, begin, count, weights);
+    if (two) {
+        fill_weights(first, parameters, 0, first.s.o, first_weights);
+        fill(last, last.s.c, between, [](int) { return 0.0f; });
+    }
+    __syncthreads();
+    const unsigned char* bytes = images + (unsigned long long)image * pixels;
+    fill(first, first.s.c, planes, [=](int pixel) {
+        float number = numbers[pixel / (first.s.h * first.s.w) * 256 + bytes[pixel]];
+        if (part == 0) x[n * pixels + pixel] = number;
+        return number;
+    });
+    __syncthreads();
+    if (two) {
+        int windows = first.ph * first.pw;
+        Padded plane = padded(last);
+        auto put = [=](int o, int window, float value, int winner) {
+            int row = window / first.pw + last.s.padding_h, column = window % first.pw + last.s.padding_w;
+            // Where the last pooling leaves a row or column out, no window reaches it.
+            int place = row * plane.width + column;
+            if (place < plane.area && column < plane.width) between[o * plane.area + place] = value;
+            if (o % parts != part) return;
+            int index = (n * first.s.o + o) * windows + window;
+            first_y[index] = value;
+            first_winners[index] = winner;
+        };
+        convolve_any(first, planes, first_weights, parameters + first.bias, first.s.o, sums, put);
+        __syncthreads();
+    }
+    int windows = last.ph * last.pw;
+    auto put = [=](int o, int window, float value, int winner) {
+        int index = (n * last.s.o + begin + o) * windows + window;
+        last_y[index] = value;
+        last_winners[index] = winner;
+    };
+    convolve_any(last, two ? between : planes, weights, parameters + last.bias + begin, count, sums, put);
+}
+
+// A pair of channels, by a warp: for each of the windows from `begin` to `end` that passed a gradient on, each lane
+// adds what its tap's pixel of x has to the gradient by its weight, which is returned, and what its weight
+// gives to d_x, if there is one. The lane behind the taps has the bias.
+//
+// winners, d_y: (windows); x, d_x: a padded plane each.
+__device__ float follow(
+    const Convolution& c, const int* winners, const float* d_y, int begin, int end,
+    const float* x, float weight, float* d_x)
+{
+    int lane = threadIdx.x % 32, taps = c.s.kh * c.s.kw, width = padded(c).width;
+    int tap = lane / c.s.kw * width + lane % c.s.kw;
+    float sum = 0;
+    for (int first = begin; first < end; first += 32) {
+        int window = first + lane;
+        int pixel = window < end ? winners[window] : -1;
+        float gradient = pixel < 0 ? 0 : d_y[window];
+        int place = pixel < 0 ? 0 : pixel / c.s.ow * width + pixel % c.s.ow;
+        unsigned left = __ballot_sync(0xffffffffu, pixel >= 0);
+        for (; left != 0; left &= left - 1) {
+            int next = __ffs(left) - 1;
+            float d = __shfl_sync(0xffffffffu, gradient, next);
+            int at = __shfl_sync(0xffffffffu, place, next) + tap;
+            if (lane < taps) {
+                sum += d * x[at];
+                if (d_x != nullptr) d_x[at] += d * weight;
+            } else if (lane == taps) {
+                sum += d;
+            }
+            // The next winner's pixels may be this one's.
+            if (d_x != nullptr) __syncwarp();
+        }
+    }
+    return sum;
+}
+
+// Warps that share the pairs of each of `items` out.
+__device__ int team(int items) { return max((int)blockDim.x / 32 / items, 1); }
+
+// A block's shared memory: values and their gradients (width each), winners of the last y, planes of x
+// (C, area); and of a network of two, of its share of the channels between: winners and gradients of
+// the first y, padded planes of it, and of its gradient a plane for each warp of a team; and for each warp
+// what its lanes have added up.
+//
+// partial: (slices, parameters of the convolutions); labels: (all). A block has every so manieth example.
+extern "C" __global__ void __launch_bounds__(1024) convnet_backward(
+    const float* x, const float* first_y, const int* first_winners, const float* last_y,
+    const int* last_winners, const unsigned char* labels, const unsigned* order,
+    const float* parameters, float* values, float* d_values, float* losses, int* rights,
+    float* partial, const Progress* progress, unsigned long long seed, float smoothing, int n,
+    int parts, int slices, const __grid_constant__ Convnet net)
+{
+    bool two = net.convolutions == 2;
+    const Convolution& first = net.of[0];
+    const Convolution& last = net.of[two];
+    const Classifier& c = net.classifier;
+    const Dense& end = c.of[c.layers - 1];
+    int slice = blockIdx.x / parts, part = blockIdx.x % parts;
+    // Of the first convolution's channels.
+    int begin = first.s.o * part / parts, count = first.s.o * (part + 1) / parts - begin;
+    int most = (first.s.o + parts - 1) / parts;
+    int warp = threadIdx.x / 32, warps = blockDim.x / 32, lane = threadIdx.x % 32;
+    int windows = first.ph * first.pw, last_windows = last.ph * last.pw;
+    int taps = first.s.kh * first.s.kw, last_taps = last.s.kh * last.s.kw;
+    Padded plane = padded(first), last_plane = padded(last);
+    int segments = team(most * first.s.c), members = team(most);
+
+    float* mine = shared;
+    float* d_mine = mine + c.width;
+    int* winners = (int*)(d_mine + c.width);
+    float* planes = (float*)(winners + last.s.o * last_windows);
+    float* sums = planes + first.s.c * plane.area;
+    int* between_winners = (int*)(sums + most * first.s.c * segments * 32);
+    float* d_between = (float*)(between_winners + most * windows);
+    float* between = d_between + most * windows;
+    float* d_planes = between + most * last_plane.area;
+    partial += slice * c.of[0].weight;
+
+    for (int example = slice; example < n; example += slices) {
+        // The example before may still be read.
+        __syncthreads();
+        bool again = example != slice;
+        auto put = [=](int index, float gradient) {
+            partial[index] = again ? partial[index] + gradient : gradient;
+        };
+        int label = labels[order[progress->present.start + example]];
+        copy(last_y + example * c.of[0].inputs, mine, c.of[0].inputs);
+        for (int place = threadIdx.x; place < last.s.o * last_windows; place += blockDim.x)
+            winners[place] = last_winners[example * last.s.o * last_windows + place];
+        const float* pixels = x + example * first.s.c * first.s.h * first.s.w;
+        fill(first, first.s.c, planes, [=](int pixel) { return pixels[pixel]; });
+        if (two) {
+            int share = (example * first.s.o + begin) * windows;
+            for (int place = threadIdx.x; place < count * windows; place += blockDim.x)
+                between_winners[place] = first_winners[share + place];
+            fill(last, count, between, [=](int pixel) { return first_y[share + pixel]; });
+            for (int place = threadIdx.x; place < most * members * last_plane.area; place += blockDim.x)
+                d_planes[place] = 0;
+        }
+
+        Draws draws = {seed, progress->present.done, example, true};
+        forward_of(parameters, c, draws, mine);
+        if (threadIdx.x < 32) {
+            bool right;
+            float loss = warp_loss(
+                mine + end.y, label, d_mine + end.y, n, end.outputs, smoothing, &right);
+            if (threadIdx.x == 0 && part == 0) {
+                losses[example] = loss;
+                rights[example] = right;
+            }
+        }
+        backward_of(parameters, c, draws, mine, d_mine);
+        if (part == 0) {
+            copy(mine, values + example * c.width, c.width);
+            copy(d_mine, d_values + example * c.width, c.width);
+        }
+
+        if (two) {
+            // A warp has a channel between and every so manieth channel of the last y.
+            for (int task = warp; task < count * members; task += warps) {
+                int channel = task / members, member = task % members;
+                for (int o = member; o < last.s.o; o += members) {
+                    int filter = o * last.s.c + begin + channel;
+                    int index = last.weight + filter * last_taps + lane;
+                    float weight = lane < last_taps ? parameters[index] : 0;
+                    float sum = follow(
+                        last, winners + o * last_windows, d_mine + o * last_windows, 0, last_windows,
+                        between + channel * last_plane.area, weight, d_planes + task * last_plane.area);
+                    if (lane < last_taps)
+                        put(index, sum);
+                    else if (lane == last_taps && begin + channel == 0)
+                        put(last.bias + o, sum);
+                }
+            }
+            __syncthreads();
+            for (int place = threadIdx.x; place < count * windows; place += blockDim.x) {
+                int window = place % windows;
+                int row = window / first.pw + last.s.padding_h;
+                int column = window % first.pw + last.s.padding_w;
+                int at = row * last_plane.width + column;
+                float sum = 0;
+                if (at < last_plane.area && column < last_plane.width)
+                    for (int member = 0; member < members; member++)
+                        sum += d_planes[(place / windows * members + member) * last_plane.area + at];
+                d_between[place] = sum;
+            }
+            __syncthreads();
+        }
+
+        // A warp has a pair of channels and a segment of the windows.
+        const int* of_winners = two ? between_winners : winners + begin * windows;
+        const float* d_y = two ? d_between : d_mine + begin * windows;
+        int pairs = count * first.s.c;
+        for (int task = warp; task < pairs * segments; task += warps) {
+            int pair = task / segments, segment = task % segments, o = pair / first.s.c;
+            sums[task * 32 + lane] = follow(
+                first, of_winners + o * windows, d_y + o * windows, windows * segment / segments,
+                windows * (segment + 1) / segments, planes + pair % first.s.c * plane.area, 0, nullptr);
+        }
+        __syncthreads();
+        for (int place = threadIdx.x; place < pairs * 32; place += blockDim.x) {
+            int pair = place / 32, tap = place % 32, o = begin + pair / first.s.c;
+            if (tap > taps || (tap == taps && pair % first.s.c != 0)) continue;
+            float sum = 0;
+            for (int segment = 0; segment < segments; segment++)
+                sum += sums[(pair * segments + segment) * 32 + tap];
+            if (tap < taps)
+                put(first.weight + (begin * first.s.c + pair) * taps + tap, sum);
+            else
+                put(first.bias + o, sum);
+        }
+    }
+}
+
+// The gradients, each a sum over slices or examples, and with `learns` the update by them: a block has 32
+// parameters, and its warps share the sum out. The block behind them counts the step.
+//
+// gradients: (P); losses, rights: (N).
+extern "C" __global__ void __launch_bounds__(256) convnet_update(
+    float* parameters, float* gradients, float* first_moment, float* second_moment,
+    const float* partial, const float* values, const float* d_values, const float* losses,
+    const int* rights, const Step* steps, Progress* progress, int n, int slices, int count, int learns,
+    const __grid_constant__ Update rule, const __grid_constant__ Classifier c)
+{
+    if (blockIdx.x + 1 == gridDim.x) {
+        double loss = 0;
+        int right = 0;
+        for (int example = threadIdx.x; example < n; example += blockDim.x) {
+            loss += losses[example];
+            right += rights[example];
+        }
+        loss = block_sum(loss);
+        right = block_sum(right);
+        if (threadIdx.x == 0) count_step(steps, progress, loss, right, n);
+        return;
+    }
+    __shared__ float sums[8][32];
+    int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    int index = blockIdx.x * 32 + lane, convolutions = c.of[0].weight;
+    bool inside = index < count;
+    Vectors vectors = {parameters, first_moment, second_moment};
+    // Asked for before the sum is waited for.
+    Parameter p = {0, 0, 0};
+    if (inside && warp == 0) p = parameter_at(vectors, index);
+    float sum = 0;
+    if (inside && index < convolutions) {
+#pragma unroll 8
+        for (int slice = warp; slice < slices; slice += 8) sum += partial[slice * convolutions + index];
+    } else if (inside) {
+        Factors factors = factors_of(c, index);
+#pragma unroll 8
+        for (int example = warp; example < n; example += 8)
+            sum += d_values[example * c.width + factors.d_y]
+                * (factors.x < 0 ? 1 : values[example * c.width + factors.x]);
+    }
+    sums[warp][lane] = sum;
+    __syncthreads();
+    if (warp != 0 || !inside) return;
+    for (int other = 1; other < 8; other++) sum += sums[other][lane];
+    gradients[index] = sum;
+    if (learns) put_parameter(vectors, index, updated(rule, progress->present, p, sum));
+}
