@@ -17,50 +17,35 @@
 #include "optimisers.h"
 #include "shared.h"
 
-// Channels of y that a thread computes at once, and numbers that all threads' sums may take.
-constexpr int GROUP = 2, SUMS = 6144;
+// Channels of y that a thread computes at once.
+constexpr int GROUP = 2;
 
 // From filter to filter in shared memory, so that four taps are one load.
 __device__ constexpr int pitch(int k) { return (k * k + 3) / 4 * 4; }
 
-// As many channels as whole groups have.
-__device__ int grouped(int channels) { return (channels + GROUP - 1) / GROUP * GROUP; }
-
-// A plane of x with its padding, as far as the pooled windows reach. Its rows are even, so that two
-// numbers are one load.
-struct Padded {
-    int width, area;
-};
-
-__device__ Padded padded(const Convolution& c)
-{
-    int width = 2 * c.pw + c.s.kw - 1;
-    return {width, (2 * c.ph + c.s.kh - 1) * width};
-}
-
 // Fills planes of so many channels of x with what `pixel` says of each place in (channels, H, W), and the
-// border with 0.
+// border with 0. They are as large as the pooled windows need, and their rows are even, so that two numbers
+// are one load.
 template <typename F>
 __device__ void fill(const Convolution& c, int channels, float* planes, F pixel)
 {
-    Padded plane = padded(c);
-    for (int place = threadIdx.x; place < channels * plane.area; place += blockDim.x) {
-        int channel = place / plane.area;
-        int row = place % plane.area / plane.width - c.s.padding_h;
-        int column = place % plane.width - c.s.padding_w;
+    for (int place = threadIdx.x; place < channels * c.area.by; place += blockDim.x) {
+        int channel = place / c.area, rest = place % c.area;
+        int row = rest / c.width - c.s.padding_h, column = rest % c.width - c.s.padding_w;
         bool inside = row >= 0 && row < c.s.h && column >= 0 && column < c.s.w;
         planes[place] = inside ? pixel((channel * c.s.h + row) * c.s.w + column) : 0;
     }
 }
 
-// `count` filters from the one at `first` on, (count, C, pitch), and 0 to the end of their last group.
+// The filters of `count` channels of y from the one at `first` on, and 0 to the end of the groups:
+// (groups, GROUP, C, pitch).
 __device__ void fill_weights(
     const Convolution& c, const float* parameters, int first, int count, float* weights)
 {
-    int taps = c.s.kh * c.s.kw, apart = pitch(c.s.kh);
+    int taps = c.s.kh * c.s.kw, all = c.groups.by * GROUP * c.s.c * c.pitch.by;
     const float* from = parameters + c.weight + first * c.s.c * taps;
-    for (int place = threadIdx.x; place < grouped(count) * c.s.c * apart; place += blockDim.x) {
-        int filter = place / apart, tap = place % apart;
+    for (int place = threadIdx.x; place < all; place += blockDim.x) {
+        int filter = place / c.pitch, tap = place % c.pitch;
         weights[place] = tap < taps && filter < count * c.s.c ? from[filter * taps + tap] : 0;
     }
 }
@@ -100,46 +85,43 @@ __device__ void correlate_group(
 // `count` channels of y, of which `put` is given channel, window, value and winner. A tile is a window; the
 // threads are (slice, group, window), and a slice takes every so manieth channel of x.
 //
-// planes: (C, area), weights: (grouped count, C, pitch), sums: (slices, grouped count, windows, 4)
+// planes: (C, area), weights: (groups, GROUP, C, pitch), sums: (slices, groups, GROUP, windows, 4)
 template <int K, typename F>
 __device__ void convolve(
     const Convolution& c, const float* planes, const float* weights, const float* bias, int count,
     float* sums, F put)
 {
-    int windows = c.ph * c.pw, channels = grouped(count), items = channels / GROUP * windows;
-    int most = min(min((int)blockDim.x / items, SUMS / (4 * channels * windows)), c.s.c);
-    int slices = max(most, 1), apart = c.s.c * pitch(K);
-    Padded plane = padded(c);
+    int windows = c.windows.by, apart = c.s.c * pitch(K);
     float4* all = (float4*)sums;
-    for (int place = threadIdx.x; place < items * slices; place += blockDim.x) {
-        int slice = place / items, group = place % items / windows, window = place % windows;
-        const float* from = planes + window / c.pw * 2 * plane.width + window % c.pw * 2;
+    for (int place = threadIdx.x; place < c.slices * c.groups.by * windows; place += blockDim.x) {
+        int row = place / c.windows, window = place % c.windows;
+        int slice = row / c.groups, group = row % c.groups;
+        const float* from = planes + window / c.pw * 2 * c.width.by + window % c.pw * 2;
         const float* filters = weights + group * GROUP * apart;
         float mine[GROUP][4] = {};
-        for (int channel = slice; channel < c.s.c; channel += slices)
+        for (int channel = slice; channel < c.s.c; channel += c.slices)
             correlate_group<K>(
-                from + channel * plane.area, plane.width, filters + channel * pitch(K), apart, mine);
+                from + channel * c.area.by, c.width.by, filters + channel * pitch(K), apart, mine);
         for (int g = 0; g < GROUP; g++)
-            all[(slice * channels + group * GROUP + g) * windows + window]
-                = {mine[g][0], mine[g][1], mine[g][2], mine[g][3]};
+            all[(row * GROUP + g) * windows + window] = {mine[g][0], mine[g][1], mine[g][2], mine[g][3]};
     }
     __syncthreads();
     for (int place = threadIdx.x; place < count * windows; place += blockDim.x) {
         float4 sum = {0, 0, 0, 0};
-        for (int slice = 0; slice < slices; slice++) {
-            float4 four = all[slice * channels * windows + place];
+        for (int slice = 0; slice < c.slices; slice++) {
+            float4 four = all[slice * c.groups.by * GROUP * windows + place];
             sum = {sum.x + four.x, sum.y + four.y, sum.z + four.z, sum.w + four.w};
         }
-        float b = bias[place / windows], y[4] = {sum.x + b, sum.y + b, sum.z + b, sum.w + b};
+        int o = place / c.windows, window = place % c.windows;
+        float b = bias[o], y[4] = {sum.x + b, sum.y + b, sum.z + b, sum.w + b};
         // The first maximum; of several NaN the last, as on the CPU.
         int best = 0;
         for (int k = 1; k < 4; k++)
             if (y[k] > y[best] || y[k] != y[k]) best = k;
-        int window = place % windows;
         int pixel = (window / c.pw * 2 + best / 2) * c.s.ow + window % c.pw * 2 + best % 2;
         // NaN is not stopped.
         bool stopped = y[best] <= 0;
-        put(place / windows, window, stopped ? 0 : y[best], stopped ? -1 : pixel);
+        put(o, window, stopped ? 0 : y[best], stopped ? -1 : pixel);
     }
 }
 
@@ -154,31 +136,33 @@ __device__ void convolve_any(
         convolve<3>(c, planes, weights, bias, count, sums, put);
 }
 
-// A block's shared memory: table (C, 256), weights of the block's channels and of the whole first
-// convolution before, sums (SUMS), planes of x and of the first y.
+// Numbers that all threads' sums take.
+__device__ int sums_of(const Convolution& c) { return c.slices * c.groups.by * GROUP * c.windows.by * 4; }
+
+// A block's shared memory: table (C, 256), weights of the block's channels, those of the whole first
+// convolution before it, the larger of their sums, planes of x and of the first y.
 //
 // images: (all, C, H, W); order: the places of the epoch's images in it; table: as in batch.cu.
 extern "C" __global__ void __launch_bounds__(1024) convnet_forward(
     const unsigned char* images, const unsigned* order, const float* table, const float* parameters,
     float* x, float* first_y, int* first_winners, float* last_y, int* last_winners,
-    Progress* progress, int parts, const __grid_constant__ Convnet net)
+    Progress* progress, const __grid_constant__ Convnet net)
 {
     begin_step(progress);
     bool two = net.convolutions == 2;
     const Convolution& first = net.of[0];
     const Convolution& last = net.of[two];
-    int n = blockIdx.x / parts, part = blockIdx.x % parts;
-    int begin = last.s.o * part / parts, count = last.s.o * (part + 1) / parts - begin;
-    int most = (last.s.o + parts - 1) / parts;
-    int pixels = first.s.c * first.s.h * first.s.w;
+    int n = (int)blockIdx.x / net.parts, part = (int)blockIdx.x % net.parts;
+    int begin = last.s.o * part / net.parts, count = last.s.o * (part + 1) / net.parts - begin;
+    int pixels = first.s.c * first.pixels.by;
     unsigned image = order[progress->coming.start + n];
 
     float* numbers = shared;
     float* weights = numbers + first.s.c * 256;
-    float* first_weights = weights + grouped(most) * last.s.c * pitch(last.s.kh);
-    float* sums = first_weights + two * grouped(first.s.o) * first.s.c * pitch(first.s.kh);
-    float* planes = sums + SUMS;
-    float* between = planes + first.s.c * padded(first).area;
+    float* first_weights = weights + last.groups.by * GROUP * last.s.c * last.pitch.by;
+    float* sums = first_weights + two * first.groups.by * GROUP * first.s.c * first.pitch.by;
+    float* planes = sums + max(sums_of(first), sums_of(last));
+    float* between = planes + first.s.c * first.area.by;
     copy(table, numbers, first.s.c * 256);
     fill_weights(last, parameters, begin, count, weights);
     if (two) {
@@ -188,30 +172,27 @@ extern "C" __global__ void __launch_bounds__(1024) convnet_forward(
     __syncthreads();
     const unsigned char* bytes = images + (unsigned long long)image * pixels;
     fill(first, first.s.c, planes, [=](int pixel) {
-        float number = numbers[pixel / (first.s.h * first.s.w) * 256 + bytes[pixel]];
+        float number = numbers[pixel / first.pixels * 256 + bytes[pixel]];
         if (part == 0) x[n * pixels + pixel] = number;
         return number;
     });
     __syncthreads();
     if (two) {
-        int windows = first.ph * first.pw;
-        Padded plane = padded(last);
         auto put = [=](int o, int window, float value, int winner) {
             int row = window / first.pw + last.s.padding_h, column = window % first.pw + last.s.padding_w;
             // Where the last pooling leaves a row or column out, no window reaches it.
-            int place = row * plane.width + column;
-            if (place < plane.area && column < plane.width) between[o * plane.area + place] = value;
-            if (o % parts != part) return;
-            int index = (n * first.s.o + o) * windows + window;
+            int place = row * last.width.by + column;
+            if (place < last.area.by && column < last.width.by) between[o * last.area.by + place] = value;
+            if (o % net.parts != part) return;
+            int index = (n * first.s.o + o) * first.windows.by + window;
             first_y[index] = value;
             first_winners[index] = winner;
         };
         convolve_any(first, planes, first_weights, parameters + first.bias, first.s.o, sums, put);
         __syncthreads();
     }
-    int windows = last.ph * last.pw;
     auto put = [=](int o, int window, float value, int winner) {
-        int index = (n * last.s.o + begin + o) * windows + window;
+        int index = (n * last.s.o + begin + o) * last.windows.by + window;
         last_y[index] = value;
         last_winners[index] = winner;
     };
@@ -227,14 +208,15 @@ __device__ float follow(
     const Convolution& c, const int* winners, const float* d_y, int begin, int end,
     const float* x, float weight, float* d_x)
 {
-    int lane = threadIdx.x % 32, taps = c.s.kh * c.s.kw, width = padded(c).width;
-    int tap = lane / c.s.kw * width + lane % c.s.kw;
+    int lane = threadIdx.x % 32, taps = c.s.kh * c.s.kw, width = c.width.by;
+    // A kernel is 3 or 5 wide.
+    int row = c.s.kw == 5 ? lane / 5 : lane / 3, tap = row * width + lane - row * c.s.kw;
     float sum = 0;
     for (int first = begin; first < end; first += 32) {
         int window = first + lane;
         int pixel = window < end ? winners[window] : -1;
         float gradient = pixel < 0 ? 0 : d_y[window];
-        int place = pixel < 0 ? 0 : pixel / c.s.ow * width + pixel % c.s.ow;
+        int place = pixel < 0 ? 0 : pixel / c.ow * width + pixel % c.ow;
         unsigned left = __ballot_sync(0xffffffffu, pixel >= 0);
         for (; left != 0; left &= left - 1) {
             int next = __ffs(left) - 1;
@@ -253,9 +235,6 @@ __device__ float follow(
     return sum;
 }
 
-// Warps that share the pairs of each of `items` out.
-__device__ int team(int items) { return max((int)blockDim.x / 32 / items, 1); }
-
 // A block's shared memory: values and their gradients (width each), winners of the last y, planes of x
 // (C, area); and of a network of two, of its share of the channels between: winners and gradients of
 // the first y, padded planes of it, and of its gradient a plane for each warp of a team; and for each warp
@@ -267,35 +246,33 @@ extern "C" __global__ void __launch_bounds__(1024) convnet_backward(
     const int* last_winners, const unsigned char* labels, const unsigned* order,
     const float* parameters, float* values, float* d_values, float* losses, int* rights,
     float* partial, const Progress* progress, unsigned long long seed, float smoothing, int n,
-    int parts, int slices, const __grid_constant__ Convnet net)
+    const __grid_constant__ Convnet net)
 {
     bool two = net.convolutions == 2;
     const Convolution& first = net.of[0];
     const Convolution& last = net.of[two];
     const Classifier& c = net.classifier;
     const Dense& end = c.of[c.layers - 1];
-    int slice = blockIdx.x / parts, part = blockIdx.x % parts;
+    int slice = (int)blockIdx.x / net.parts, part = (int)blockIdx.x % net.parts;
     // Of the first convolution's channels.
-    int begin = first.s.o * part / parts, count = first.s.o * (part + 1) / parts - begin;
-    int most = (first.s.o + parts - 1) / parts;
+    int begin = first.s.o * part / net.parts, count = first.s.o * (part + 1) / net.parts - begin;
     int warp = threadIdx.x / 32, warps = blockDim.x / 32, lane = threadIdx.x % 32;
-    int windows = first.ph * first.pw, last_windows = last.ph * last.pw;
+    int windows = first.windows.by, last_windows = last.windows.by;
     int taps = first.s.kh * first.s.kw, last_taps = last.s.kh * last.s.kw;
-    Padded plane = padded(first), last_plane = padded(last);
-    int segments = team(most * first.s.c), members = team(most);
+    int members = net.members.by, segments = net.segments.by;
 
     float* mine = shared;
     float* d_mine = mine + c.width;
     int* winners = (int*)(d_mine + c.width);
     float* planes = (float*)(winners + last.s.o * last_windows);
-    float* sums = planes + first.s.c * plane.area;
-    int* between_winners = (int*)(sums + most * first.s.c * segments * 32);
-    float* d_between = (float*)(between_winners + most * windows);
-    float* between = d_between + most * windows;
-    float* d_planes = between + most * last_plane.area;
+    float* sums = planes + first.s.c * first.area.by;
+    int* between_winners = (int*)(sums + net.most * first.s.c * segments * 32);
+    float* d_between = (float*)(between_winners + net.most * windows);
+    float* between = d_between + net.most * windows;
+    float* d_planes = between + net.most * last.area.by;
     partial += slice * c.of[0].weight;
 
-    for (int example = slice; example < n; example += slices) {
+    for (int example = slice; example < n; example += net.slices) {
         // The example before may still be read.
         __syncthreads();
         bool again = example != slice;
@@ -306,14 +283,14 @@ extern "C" __global__ void __launch_bounds__(1024) convnet_backward(
         copy(last_y + example * c.of[0].inputs, mine, c.of[0].inputs);
         for (int place = threadIdx.x; place < last.s.o * last_windows; place += blockDim.x)
             winners[place] = last_winners[example * last.s.o * last_windows + place];
-        const float* pixels = x + example * first.s.c * first.s.h * first.s.w;
+        const float* pixels = x + example * first.s.c * first.pixels.by;
         fill(first, first.s.c, planes, [=](int pixel) { return pixels[pixel]; });
         if (two) {
             int share = (example * first.s.o + begin) * windows;
             for (int place = threadIdx.x; place < count * windows; place += blockDim.x)
                 between_winners[place] = first_winners[share + place];
             fill(last, count, between, [=](int pixel) { return first_y[share + pixel]; });
-            for (int place = threadIdx.x; place < most * members * last_plane.area; place += blockDim.x)
+            for (int place = threadIdx.x; place < count * members * last.area.by; place += blockDim.x)
                 d_planes[place] = 0;
         }
 
@@ -337,14 +314,14 @@ extern "C" __global__ void __launch_bounds__(1024) convnet_backward(
         if (two) {
             // A warp has a channel between and every so manieth channel of the last y.
             for (int task = warp; task < count * members; task += warps) {
-                int channel = task / members, member = task % members;
+                int channel = task / net.members, member = task % net.members;
                 for (int o = member; o < last.s.o; o += members) {
                     int filter = o * last.s.c + begin + channel;
                     int index = last.weight + filter * last_taps + lane;
                     float weight = lane < last_taps ? parameters[index] : 0;
                     float sum = follow(
                         last, winners + o * last_windows, d_mine + o * last_windows, 0, last_windows,
-                        between + channel * last_plane.area, weight, d_planes + task * last_plane.area);
+                        between + channel * last.area.by, weight, d_planes + task * last.area.by);
                     if (lane < last_taps)
                         put(index, sum);
                     else if (lane == last_taps && begin + channel == 0)
@@ -353,14 +330,14 @@ extern "C" __global__ void __launch_bounds__(1024) convnet_backward(
             }
             __syncthreads();
             for (int place = threadIdx.x; place < count * windows; place += blockDim.x) {
-                int window = place % windows;
+                int channel = place / first.windows, window = place % first.windows;
                 int row = window / first.pw + last.s.padding_h;
                 int column = window % first.pw + last.s.padding_w;
-                int at = row * last_plane.width + column;
+                int at = row * last.width.by + column;
                 float sum = 0;
-                if (at < last_plane.area && column < last_plane.width)
+                if (at < last.area.by && column < last.width.by)
                     for (int member = 0; member < members; member++)
-                        sum += d_planes[(place / windows * members + member) * last_plane.area + at];
+                        sum += d_planes[(channel * members + member) * last.area.by + at];
                 d_between[place] = sum;
             }
             __syncthreads();
@@ -371,22 +348,22 @@ extern "C" __global__ void __launch_bounds__(1024) convnet_backward(
         const float* d_y = two ? d_between : d_mine + begin * windows;
         int pairs = count * first.s.c;
         for (int task = warp; task < pairs * segments; task += warps) {
-            int pair = task / segments, segment = task % segments, o = pair / first.s.c;
+            int pair = task / net.segments, segment = task % net.segments, o = pair / first.inputs;
             sums[task * 32 + lane] = follow(
-                first, of_winners + o * windows, d_y + o * windows, windows * segment / segments,
-                windows * (segment + 1) / segments, planes + pair % first.s.c * plane.area, 0, nullptr);
+                first, of_winners + o * windows, d_y + o * windows, windows * segment / net.segments,
+                windows * (segment + 1) / net.segments, planes + (pair - o * first.s.c) * first.area.by, 0, nullptr);
         }
         __syncthreads();
         for (int place = threadIdx.x; place < pairs * 32; place += blockDim.x) {
-            int pair = place / 32, tap = place % 32, o = begin + pair / first.s.c;
-            if (tap > taps || (tap == taps && pair % first.s.c != 0)) continue;
+            int pair = place / 32, tap = place % 32, o = pair / first.inputs;
+            if (tap > taps || (tap == taps && pair != o * first.s.c)) continue;
             float sum = 0;
             for (int segment = 0; segment < segments; segment++)
                 sum += sums[(pair * segments + segment) * 32 + tap];
             if (tap < taps)
                 put(first.weight + (begin * first.s.c + pair) * taps + tap, sum);
             else
-                put(first.bias + o, sum);
+                put(first.bias + begin + o, sum);
         }
     }
 }

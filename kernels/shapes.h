@@ -36,17 +36,44 @@ struct Classifier {
     Dense of[8];
 };
 
-// A convolution of stride 1 with a square kernel, ReLU behind it, and max-pool of 2 x 2 to ph x pw. weight
-// and bias are the places of its parameters.
-struct Convolution {
-    Windows s;
-    int ph, pw;
-    int weight, bias;
+// Something to divide by: one of two numbers whose product is less than 2^31 by the other. A division of whole
+// numbers takes a GPU a hundred cycles, the multiplication by `factor`, 2^31 / by rounded up, five.
+struct Divisor {
+    int by;
+    unsigned factor;
 };
 
-// One or two of them, and a classifier that begins with a linear layer.
+__device__ int operator/(int number, Divisor d)
+{
+    return (int)((unsigned long long)(unsigned)number * d.factor >> 31);
+}
+
+__device__ int operator%(int number, Divisor d) { return number - number / d * d.by; }
+
+// A convolution of stride 1 with a square kernel, ReLU behind it, and max-pool of 2 x 2.
+struct Convolution {
+    Windows s;
+    // Places of its parameters.
+    int weight, bias;
+    // A block computes so many groups of channels of y; and so many threads share the channels of x out.
+    Divisor groups;
+    int slices;
+    // Channels of x and pixels of one; pixels of a row of y, of a pooled plane and of a row of that.
+    Divisor inputs, pixels, ow, windows, pw;
+    // A plane of x in shared memory, with padding, and a row of it; and a filter of a channel there.
+    Divisor area, width, pitch;
+};
+
+// One or two of them, and a classifier that begins with a linear layer. See kernels/convnet.cu.
 struct Convnet {
     int convolutions;
     Convolution of[2];
+    // Blocks of an example; and slices of the examples, back.
+    Divisor parts;
+    int slices;
+    // Of the first convolution's channels a block has at most so many, back. Warps that share the last one's
+    // channels out for each of them, and its windows for each pair of channels.
+    int most;
+    Divisor members, segments;
     Classifier classifier;
 };

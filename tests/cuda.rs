@@ -10,15 +10,19 @@ use longhand::data::{Dataset, Images, Normalisation, batches};
 use longhand::engines::cuda::Rung;
 use longhand::engines::{Cuda, Engine};
 use longhand::hardware::gpu::{Gpu, peak};
-use longhand::network::{Description, Network};
+use longhand::network::{Description, Network, Preset};
 use longhand::optimisers::{Adam, Optimiser, StepRule, TrainingState};
 
-/// One that needs every kernel there is, on one rung or another.
+/// One that needs every kernel there is, on one rung or another, but those of [`CONVNET`].
 const NETWORK: &str = "input 1x16x15, conv2d 3 3, relu, max_pool2d 2, conv2d 4 3 stride=2, relu, \
                        dropout 0.3, max_pool2d 2 stride=1, flatten, linear 5, linear 4";
 
-fn network() -> Network {
-    let description: Description = NETWORK.parse().unwrap();
+/// One whose steps are three kernels.
+const CONVNET: &str = "input 1x16x15, conv2d 3 3, relu, max_pool2d 2, conv2d 4 3 padding=1, relu, \
+                       max_pool2d 2, flatten, linear 5, relu, dropout 0.3, linear 4";
+
+fn network(text: &str) -> Network {
+    let description: Description = text.parse().unwrap();
     Network::new(&description, None).unwrap()
 }
 
@@ -34,23 +38,29 @@ fn examples(count: usize, seed: usize) -> Dataset {
 fn rules() -> [StepRule; 2] {
     let plain = StepRule {
         batch_size: 8,
-        clip_norm: Some(0.5),
         average: Some(0.9),
         seed: 5,
         ..StepRule::default()
     };
     let optimiser = Optimiser::Adam(Adam::adamw());
-    [plain, StepRule { optimiser, ..plain }]
+    let clip_norm = Some(0.5);
+    let other = StepRule {
+        optimiser,
+        clip_norm,
+        ..plain
+    };
+    [plain, other]
 }
 
 fn engine<G: Gpu>(gpu: G) -> Cuda<G> {
-    engine_on(Rung::default(), gpu)
+    engine_on(Rung::default(), NETWORK, gpu)
 }
 
-fn engine_on<G: Gpu>(rung: Rung, gpu: G) -> Cuda<G> {
+fn engine_on<G: Gpu>(rung: Rung, text: &str, gpu: G) -> Cuda<G> {
+    let network = network(text);
     let normalisation = Normalisation::new(vec![0.5], vec![0.3]).unwrap();
-    let mut engine = Cuda::with(gpu, network(), &normalisation, rung).unwrap();
-    let state = TrainingState::initial(&network(), 1);
+    let state = TrainingState::initial(&network, 1);
+    let mut engine = Cuda::with(gpu, network, &normalisation, rung).unwrap();
     engine.load(&state).unwrap();
     engine
 }
@@ -72,16 +82,16 @@ fn state_behind(engine: &mut dyn Engine, epochs: &[&Dataset]) -> TrainingState {
 #[test]
 fn a_recorded_step_does_what_its_launches_do() {
     let data = examples(29, 0);
-    let Some([recording, plain]) = EmulatedGpu::open()
-        .zip(EmulatedGpu::without_graphs())
-        .map(<[_; 2]>::from)
-    else {
-        return;
-    };
-    let [recorded, launched] =
-        [recording, plain].map(|gpu| state_behind(&mut engine(gpu), &[&data, &data]));
-    assert_eq!(recorded, launched);
-    assert_eq!(recorded.steps, 16);
+    for text in [NETWORK, CONVNET] {
+        let Some((recording, plain)) = EmulatedGpu::open().zip(EmulatedGpu::without_graphs())
+        else {
+            return;
+        };
+        let [recorded, launched] = [recording, plain]
+            .map(|gpu| state_behind(&mut engine_on(Rung::default(), text, gpu), &[&data, &data]));
+        assert_eq!(recorded, launched);
+        assert_eq!(recorded.steps, 16);
+    }
 }
 
 #[test]
@@ -113,21 +123,49 @@ fn learns_from_what_it_is_given<G: Gpu>(one: G, other: G) {
 /// Blocks come in any order on a GPU: what they compute must not depend on which of them is last.
 #[test]
 fn the_same_seed_gives_the_same_bits() {
-    for rung in [Rung::Direct, Rung::ImplicitGemm, Rung::Fused, Rung::Whole] {
+    for (rung, text) in [
+        (Rung::Direct, NETWORK),
+        (Rung::ImplicitGemm, NETWORK),
+        (Rung::Fused, NETWORK),
+        (Rung::Whole, CONVNET),
+    ] {
         if let Some(gpus) = EmulatedGpu::open().zip(EmulatedGpu::backwards()) {
-            gives_the_same_bits(rung, gpus);
+            gives_the_same_bits(rung, text, gpus);
         }
-        if let Some((one, other)) = gpu().zip(gpu()) {
-            gives_the_same_bits(rung, (one, other));
+        if let Some(gpus) = gpu().zip(gpu()) {
+            gives_the_same_bits(rung, text, gpus);
         }
     }
 }
 
-fn gives_the_same_bits<G: Gpu>(rung: Rung, (one, other): (G, G)) {
+fn gives_the_same_bits<G: Gpu>(rung: Rung, text: &str, (one, other): (G, G)) {
     let data = examples(29, 2);
     let [one, other] =
-        [one, other].map(|gpu| state_behind(&mut engine_on(rung, gpu), &[&data, &data]));
+        [one, other].map(|gpu| state_behind(&mut engine_on(rung, text, gpu), &[&data, &data]));
     assert_eq!(one, other);
+}
+
+/// What a step launches, for between kernels a GPU waits longer than they take.
+#[test]
+fn a_step_of_a_small_network_is_three_kernels() {
+    let [tutorial, ..] = Preset::ALL;
+    let tutorial = format!("input 1x28x28, {}", tutorial.description(4));
+    for text in [CONVNET, &tutorial] {
+        let Some(gpu) = EmulatedGpu::open() else {
+            return;
+        };
+        let launched = gpu.launched();
+        let [channels, height, width] = network(text).input();
+        let bytes = vec![7; 3 * channels * height * width];
+        let images = Images::new([channels, height, width], bytes).unwrap();
+        let data = Dataset::new(images, vec![0, 1, 2], 4).unwrap();
+        let go_on = &mut |_: &_| ControlFlow::Continue(());
+        engine_on(Rung::default(), text, gpu)
+            .train_epoch(&data, &[2, 0, 1], &StepRule::default(), go_on)
+            .unwrap();
+        let expected = ["convnet_forward", "convnet_backward", "convnet_update"];
+        assert_eq!(*launched.lock().unwrap(), expected);
+    }
 }
 
 /// Where it is refused, an epoch goes on without, and nobody would notice but by its time.

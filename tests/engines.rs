@@ -331,20 +331,40 @@ fn whole_networks_agree_with_the_reference() {
 #[test]
 fn the_gradient_of_a_batch_agrees_with_the_reference() {
     for text in [SMALL, PAIRS, NARROW] {
-        agree_over_a_batch(&network(text));
+        // One example, a slice, a slice and one, and many slices.
+        agree_over_a_batch(&network(text), [1, 4, 5, 40]);
     }
 }
 
-fn agree_over_a_batch(network: &Network) {
-    let data = examples(network, 40, 4, 5);
+/// Networks for a step in three kernels: paddings, odd sizes of which pooling leaves something out, more
+/// channels than a block has warps, one convolution. A block has a channel of some batches, all of others,
+/// and of 150 examples one or two.
+#[test]
+fn small_convnets_learn_what_the_reference_learns() {
+    for text in [
+        "input 1x28x28, conv2d 10 5, relu, max_pool2d 2, conv2d 20 5, relu, max_pool2d 2, flatten, linear 50, linear 4",
+        "input 2x13x15, conv2d 3 3 padding=1, relu, max_pool2d 2, conv2d 5 5 padding=2, relu, max_pool2d 2, \
+         flatten, linear 7, relu, dropout 0.4, linear 4",
+        "input 1x12x11, conv2d 40 3, relu, max_pool2d 2, conv2d 6 3 padding=1x0, relu, max_pool2d 2, flatten, linear 4",
+        "input 3x9x8, conv2d 5 3, relu, max_pool2d 2, flatten, linear 4",
+        "input 1x13x12, conv2d 3 5 padding=1, relu, max_pool2d 2, flatten, linear 6, relu, linear 4",
+    ] {
+        let network = network(text);
+        agree_over_a_batch(&network, [1, 3, 30, 150]);
+        agree_over_an_epoch(&network, rule(20));
+        agree_over_an_epoch(&network, adam_rule(20));
+    }
+}
+
+fn agree_over_a_batch(network: &Network, counts: [u32; 4]) {
+    let data = examples(network, counts[3] as usize, 4, 5);
     let state = TrainingState::initial(network, 1);
     let mut reference = in_f64(network);
     let wide = state.parameters.iter().map(|&p| f64::from(p)).collect();
     reference
         .load(&TrainingState::from_parameters(wide))
         .unwrap();
-    // One example, a slice, a slice and one, and many slices.
-    for count in [1, 4, 5, 40] {
+    for count in counts {
         let indices: Vec<u32> = (0..count).rev().collect();
         let batch = Batch::new(&data, &indices);
         let (expected, d_expected) = reference.gradients(&batch, &rule(40)).unwrap();

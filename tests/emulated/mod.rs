@@ -5,7 +5,7 @@ use std::alloc::{Layout, alloc, dealloc};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ffi::c_void;
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock};
 
 use longhand::hardware::gpu::kernels::{FILES, File};
 use longhand::hardware::gpu::{Argument, Device, Gpu, GpuError, Grid};
@@ -18,6 +18,8 @@ pub struct EmulatedGpu {
     backwards: bool,
     /// What was launched since recording began.
     recording: RefCell<Option<Vec<Launch>>>,
+    /// The kernels that were launched or recorded, in their order.
+    launched: Arc<Mutex<Vec<&'static str>>>,
 }
 
 /// This machine's GPU on a stream of its own, if it has one that can be used; where `NEEDS_GPU` is set,
@@ -91,6 +93,12 @@ impl EmulatedGpu {
             refuses_graphs: true,
             ..gpu
         })
+    }
+
+    /// The kernels that it has launched or recorded, whoever owns it then.
+    #[allow(dead_code, reason = "not every test asks for it")]
+    pub fn launched(&self) -> Arc<Mutex<Vec<&'static str>>> {
+        self.launched.clone()
     }
 
     /// One that runs blocks in the other order.
@@ -287,6 +295,7 @@ impl Gpu for EmulatedGpu {
         arguments: &[Argument<Memory>],
     ) -> Result<(), GpuError> {
         let launch = Launch::new(kernel, grid, arguments)?;
+        self.launched.lock().unwrap().push(kernel);
         match self.recording.borrow_mut().as_mut() {
             Some(launches) => launches.push(launch),
             // SAFETY: the caller's.

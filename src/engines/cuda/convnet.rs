@@ -5,7 +5,7 @@ use super::plan::{Fused, Kind, Rung, Stage};
 use super::{Cuda, EXAMPLE_THREADS, Epoch, F, sizes};
 use crate::engines::EngineError;
 use crate::hardware::gpu::Argument::{self, F32, I32, Memory, U64};
-use crate::hardware::gpu::{Convnet as Sizes, Convolution, Gpu, Grid, Update};
+use crate::hardware::gpu::{Convnet as Sizes, Convolution, Divisor, Gpu, GpuError, Grid, Update};
 use crate::layers::window::Window;
 use crate::network::{Layer, Network};
 use crate::optimisers::StepRule;
@@ -21,8 +21,8 @@ const MOST_SHARED: usize = (64 * 1024 - 64) / F;
 /// Channels that a thread computes at once, as in the kernels.
 const GROUP: usize = 2;
 
-/// Numbers that all threads' sums may take, as in the kernels.
-const SUMS: usize = 6144;
+/// Numbers that all threads' sums may take.
+const MOST_SUMS: usize = 6144;
 
 /// Lanes of a warp, and warps of a block.
 const LANES: usize = 32;
@@ -33,9 +33,17 @@ const UPDATE_THREADS: u32 = 256;
 
 /// A network that the kernels are for.
 pub(super) struct Convnet {
+    /// As the kernels have them, but for what depends on the batch.
     sizes: Sizes,
     /// The convolutions' and the classifier's first layers.
     layers: Vec<usize>,
+}
+
+/// How it is spread for a batch.
+struct Spread {
+    sizes: Sizes,
+    /// Numbers that the threads of a block share, forward and back.
+    shared: [usize; 2],
 }
 
 impl Convnet {
@@ -46,10 +54,8 @@ impl Convnet {
         let Kind::Classifier(classifier) = &end.kind else {
             return None;
         };
-        if rung != Rung::Whole
-            || ![1, 2].contains(&convolutions.len())
-            || classifier.of[0].kind != 0
-        {
+        let linear = classifier.of[0].kind == 0;
+        if rung != Rung::Whole || !linear || ![1, 2].contains(&convolutions.len()) {
             return None;
         }
         let mut sizes = Sizes {
@@ -66,126 +72,115 @@ impl Convnet {
         let layers = stages.iter().map(|stage| stage.layer).collect();
         let convnet = Self { sizes, layers };
         let fits = |n| {
-            convnet
-                .shared(n)
-                .iter()
-                .all(|&shared| shared <= MOST_SHARED)
+            let spread = convnet.spread(n)?;
+            let [forward, backward] = spread.shared;
+            (forward.max(backward) <= MOST_SHARED).then_some(())
         };
-        (convnet.sums_fit() && (1..=BLOCKS).all(fits)).then_some(convnet)
+        (1..=BLOCKS).try_for_each(fits)?;
+        Some(convnet)
     }
 
-    fn two(&self) -> bool {
-        self.sizes.convolutions == 2
-    }
-
-    fn first(&self) -> Counts {
-        Counts::of(&self.sizes.of[0])
-    }
-
-    fn last(&self) -> Counts {
-        Counts::of(&self.sizes.of[usize::from(self.two())])
-    }
-
-    /// Whether one slice of all channels of y has room for its sums.
-    fn sums_fit(&self) -> bool {
-        let fits = |of: Counts| 4 * grouped(of.outputs) * of.windows <= SUMS;
-        fits(self.first()) && fits(self.last())
-    }
-
-    /// Blocks of an example, of `n`.
-    fn parts(&self, n: usize) -> usize {
-        let channels = self.first().outputs.min(self.last().outputs);
-        (BLOCKS / n.max(1)).clamp(1, channels)
-    }
-
-    /// Slices of `n` examples, backward.
+    /// Slices of `n` examples, back.
     fn slices(n: usize) -> usize {
         n.min(BLOCKS)
     }
 
     /// Numbers in which the slices of `n` examples are added up: (slices, parameters of the convolutions).
     pub(super) fn partial(&self, n: usize) -> usize {
-        Self::slices(n) * self.sizes.classifier.of[0].weight.unsigned_abs() as usize
+        Self::slices(n) * size(self.sizes.classifier.of[0].weight)
     }
 
-    /// Numbers that the threads of a block share, forward and backward, of `n` examples: in the order of
-    /// the kernels.
-    fn shared(&self, n: usize) -> [usize; 2] {
-        let (parts, first, last) = (self.parts(n), self.first(), self.last());
-        let most = last.outputs.div_ceil(parts);
-        let mut forward =
-            256 * first.inputs + last.weights(most) + SUMS + first.inputs * first.area;
-        let most = first.outputs.div_ceil(parts);
-        let segments = (WARPS / (most * first.inputs)).max(1);
-        let mut backward = 2 * self.sizes.classifier.width.unsigned_abs() as usize
-            + last.outputs * last.windows
-            + first.inputs * first.area
-            + most * first.inputs * segments * LANES;
-        if self.two() {
-            let members = (WARPS / most).max(1);
-            forward += first.weights(first.outputs) + last.inputs * last.area;
-            backward += most * (2 * first.windows + (1 + members) * last.area);
+    /// For `n` examples; or None where a block has no room for a sum of every number of a convolution.
+    fn spread(&self, n: usize) -> Option<Spread> {
+        let mut sizes = self.sizes;
+        let two = sizes.convolutions == 2;
+        let [first, last] = [0, usize::from(two)];
+        let outputs = sizes.of.map(|of| size(of.s.o));
+        let parts = (BLOCKS / n.max(1)).clamp(1, outputs[first].min(outputs[last]));
+
+        // Forward a block computes the whole first convolution of two, and a share of the last.
+        let mut sums = 0;
+        let mut forward = 256 * size(sizes.of[first].s.c);
+        for (index, of) in sizes.of[..=last].iter_mut().enumerate() {
+            let most = match index == last {
+                true => outputs[index].div_ceil(parts),
+                false => outputs[index],
+            };
+            let (inputs, groups) = (size(of.s.c), most.div_ceil(GROUP));
+            let each = 4 * GROUP * groups * of.windows.by();
+            let threads = EXAMPLE_THREADS as usize / (groups * of.windows.by());
+            let slices = threads.clamp(1, inputs).min(MOST_SUMS / each);
+            if slices == 0 {
+                return None;
+            }
+            of.groups = Divisor::new(groups)?;
+            of.slices = sizes::int(slices).ok()?;
+            sums = sums.max(slices * each);
+            forward += GROUP * groups * inputs * of.pitch.by() + inputs * of.area.by();
         }
-        [forward, backward]
+
+        // Back it has a share of the first convolution's channels.
+        let (of_first, of_last) = (&sizes.of[first], &sizes.of[last]);
+        let most = outputs[first].div_ceil(parts);
+        let members = (WARPS / most).max(1);
+        let pairs = most * size(of_first.s.c);
+        let segments = (WARPS / pairs).max(1);
+        let mut backward = 2 * size(sizes.classifier.width)
+            + outputs[last] * of_last.windows.by()
+            + size(of_first.s.c) * of_first.area.by()
+            + pairs * segments * LANES;
+        if two {
+            backward += most * (2 * of_first.windows.by() + (1 + members) * of_last.area.by());
+        }
+
+        sizes.parts = Divisor::new(parts)?;
+        sizes.slices = sizes::int(Self::slices(n)).ok()?;
+        sizes.most = sizes::int(most).ok()?;
+        sizes.members = Divisor::new(members)?;
+        sizes.segments = Divisor::new(segments)?;
+        Some(Spread {
+            sizes,
+            shared: [forward + sums, backward],
+        })
     }
 }
 
 /// Its sizes, if the kernels know its kernel and its pooling.
 fn convolution(fused: &Fused, layer: &Layer) -> Option<Convolution> {
-    let [height, width] = fused.conv.window.kernel;
+    let [kernel, kernel_width] = fused.conv.window.kernel;
     let by_two = Window {
         kernel: [2, 2],
         stride: [2, 2],
         padding: [0, 0],
     };
-    if height != width || ![3, 5].contains(&height) || fused.pool.window != by_two {
+    if kernel != kernel_width || ![3, 5].contains(&kernel) || fused.pool.window != by_two {
         return None;
     }
+    let [inputs, height, width] = fused.conv.x();
     let [_, ph, pw] = fused.pool.y();
+    // What the pooled windows reach.
+    let [rows, columns] = [ph, pw].map(|windows| 2 * windows + kernel - 1);
     let int = |size| sizes::int(size).ok();
     Some(Convolution {
         s: sizes::of_conv2d(&fused.conv, 1).ok()?,
-        ph: int(ph)?,
-        pw: int(pw)?,
         weight: int(layer.weight.start)?,
         bias: int(layer.bias.start)?,
+        inputs: Divisor::new(inputs)?,
+        pixels: Divisor::new(height * width)?,
+        ow: Divisor::new(fused.conv.output[1])?,
+        windows: Divisor::new(ph * pw)?,
+        pw: Divisor::new(pw)?,
+        area: Divisor::new(rows * columns)?,
+        width: Divisor::new(columns)?,
+        pitch: Divisor::new((kernel * kernel).next_multiple_of(4))?,
+        // The others are the batch's.
+        ..Convolution::default()
     })
 }
 
-/// What there is of a convolution, in numbers.
-#[derive(Clone, Copy)]
-struct Counts {
-    inputs: usize,
-    outputs: usize,
-    /// A filter of a channel, as the kernels lay it out.
-    pitch: usize,
-    /// A padded plane of x.
-    area: usize,
-    /// Pixels of a pooled plane.
-    windows: usize,
-}
-
-impl Counts {
-    fn of(of: &Convolution) -> Self {
-        let size = |size: i32| size.unsigned_abs() as usize;
-        let (kernel, ph, pw) = (size(of.s.kh), size(of.ph), size(of.pw));
-        Self {
-            inputs: size(of.s.c),
-            outputs: size(of.s.o),
-            pitch: (kernel * kernel).next_multiple_of(4),
-            area: (2 * ph + kernel - 1) * (2 * pw + kernel - 1),
-            windows: ph * pw,
-        }
-    }
-
-    /// Numbers of so many filters.
-    fn weights(&self, channels: usize) -> usize {
-        grouped(channels) * self.inputs * self.pitch
-    }
-}
-
-fn grouped(channels: usize) -> usize {
-    channels.next_multiple_of(GROUP)
+/// A size that the kernels are told.
+fn size(of: i32) -> usize {
+    of.unsigned_abs() as usize
 }
 
 impl<G: Gpu> Cuda<G> {
@@ -199,8 +194,14 @@ impl<G: Gpu> Cuda<G> {
         rule: &StepRule,
         update: Option<Update>,
     ) -> Result<(), EngineError> {
-        let [forward, backward] = convnet.shared(n);
-        let (parts, slices) = (convnet.parts(n), Convnet::slices(n));
+        let spread = convnet.spread(n).ok_or_else(|| {
+            GpuError::new(
+                "convnet_forward",
+                format!("{n} examples were not planned for"),
+            )
+        })?;
+        let [forward, backward] = spread.shared;
+        let (parts, slices) = (spread.sizes.parts.by(), Convnet::slices(n));
         let buffers = &self.buffers;
         let [first, last, end] = match convnet.layers[..] {
             [first, end] => [first, first, end],
@@ -210,7 +211,7 @@ impl<G: Gpu> Cuda<G> {
         let outputs = |layer: usize| Memory(buffers.activation(layer + 3), 0);
         let winners = |layer: usize| Memory(&buffers.winners(layer).pixels, 0);
         let values = buffers.values();
-        let net = || Argument::Convnet(&convnet.sizes);
+        let net = || Argument::Convnet(&spread.sizes);
         let int = |size| sizes::int(size).map(I32);
         let grid = |blocks: usize, shared: usize| -> Result<Grid, EngineError> {
             Ok(Grid {
@@ -236,7 +237,6 @@ impl<G: Gpu> Cuda<G> {
             outputs(last),
             winners(last),
             Memory(&self.progress, 0),
-            int(parts)?,
             net(),
         ];
         self.launch("convnet_forward", grid(n * parts, forward)?, &arguments)?;
@@ -259,8 +259,6 @@ impl<G: Gpu> Cuda<G> {
             U64(rule.seed),
             F32(rule.label_smoothing as f32),
             int(n)?,
-            int(parts)?,
-            int(slices)?,
             net(),
         ];
         self.launch(

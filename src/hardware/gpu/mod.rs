@@ -91,16 +91,48 @@ pub struct Classifier {
     pub of: [Dense; 8],
 }
 
+/// Something to divide by, as `kernels/shapes.h` has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Divisor {
+    by: i32,
+    factor: u32,
+}
+
+impl Divisor {
+    /// None for 0 and for what is no whole number of 32 bits.
+    pub fn new(by: usize) -> Option<Self> {
+        let by = u32::try_from(by).ok().filter(|&by| by > 0)?;
+        Some(Self {
+            by: by.try_into().ok()?,
+            factor: (1_u32 << 31).div_ceil(by),
+        })
+    }
+
+    /// The divisor itself.
+    pub fn by(&self) -> usize {
+        self.by.unsigned_abs() as usize
+    }
+}
+
 /// A convolution with ReLU and max-pool of 2 x 2, as `kernels/shapes.h` has it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 #[allow(missing_docs, reason = "the header names them")]
 pub struct Convolution {
     pub s: Windows,
-    pub ph: i32,
-    pub pw: i32,
     pub weight: i32,
     pub bias: i32,
+    pub groups: Divisor,
+    pub slices: i32,
+    pub inputs: Divisor,
+    pub pixels: Divisor,
+    pub ow: Divisor,
+    pub windows: Divisor,
+    pub pw: Divisor,
+    pub area: Divisor,
+    pub width: Divisor,
+    pub pitch: Divisor,
 }
 
 /// A small network, as `kernels/shapes.h` has it.
@@ -110,6 +142,11 @@ pub struct Convolution {
 pub struct Convnet {
     pub convolutions: i32,
     pub of: [Convolution; 2],
+    pub parts: Divisor,
+    pub slices: i32,
+    pub most: i32,
+    pub members: Divisor,
+    pub segments: Divisor,
     pub classifier: Classifier,
 }
 

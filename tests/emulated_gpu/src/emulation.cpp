@@ -226,7 +226,7 @@ extern "C" int emulated_launch(
         if (found == KERNELS.end()) throw std::runtime_error("there is no such kernel");
         if (blocks == 0 || threads == 0 || threads > 1024)
             throw std::runtime_error("a launch has blocks, of 1 to 1024 threads");
-        if (bytes > 48 * 1024) throw std::runtime_error("a block has at most 48 KiB of shared memory");
+        if (bytes > 64 * 1024) throw std::runtime_error("a block has at most 64 KiB of shared memory");
         std::unique_ptr<float[]> memory(new float[bytes / sizeof(float)]);
         shared = memory.get();
         blockDim.x = threads;
