@@ -11,7 +11,7 @@
 #include "shared.h"
 
 // A block an example; y: (N, last outputs). Blocks have whole warps.
-extern "C" __global__ void __launch_bounds__(1024) classifier_forward(
+extern "C" __global__ void __launch_bounds__(1024, 1) classifier_forward(
     const float* x, const float* parameters, float* y, float* values,
     unsigned long long seed, int learns, const Progress* progress,
     const __grid_constant__ Classifier c)
@@ -19,14 +19,14 @@ extern "C" __global__ void __launch_bounds__(1024) classifier_forward(
     int n = blockIdx.x;
     Draws draws = {seed, progress->present.done, n, learns != 0};
     copy(x + n * c.of[0].inputs, shared, c.of[0].inputs);
-    forward_of(parameters, c, draws, shared);
+    forward_of(parameters, c, 0, draws, shared);
     copy(shared, values + n * c.width, c.width);
     const Dense& last = c.of[c.layers - 1];
     copy(shared + last.y, y + n * last.outputs, last.outputs);
 }
 
 // A block an example; d_y: (N, last outputs), d_x: (N, first inputs).
-extern "C" __global__ void __launch_bounds__(1024) classifier_backward(
+extern "C" __global__ void __launch_bounds__(1024, 1) classifier_backward(
     const float* d_y, const float* parameters, const float* values, float* d_values, float* d_x,
     unsigned long long seed, const Progress* progress,
     const __grid_constant__ Classifier c)
@@ -38,7 +38,7 @@ extern "C" __global__ void __launch_bounds__(1024) classifier_backward(
     const Dense& last = c.of[c.layers - 1];
     copy(values + n * c.width, mine, c.width);
     copy(d_y + n * last.outputs, d_mine + last.y, last.outputs);
-    backward_of(parameters, c, draws, mine, d_mine);
+    backward_of(parameters, c, 0, draws, mine, d_mine);
     copy(d_mine, d_values + n * c.width, c.width);
     copy(d_mine, d_x + n * c.of[0].inputs, c.of[0].inputs);
 }
@@ -47,7 +47,7 @@ extern "C" __global__ void __launch_bounds__(1024) classifier_backward(
 // the losses up, in the order of the examples, so that the bits are the same from run to run.
 //
 // labels, losses: (N); rights: (N); ticket: one number, 0, and 0 again at the end.
-extern "C" __global__ void __launch_bounds__(1024) classifier_learn(
+extern "C" __global__ void __launch_bounds__(1024, 1) classifier_learn(
     const float* x, const unsigned char* labels, const float* parameters,
     float* values, float* d_values, float* d_x, float* losses, int* rights, unsigned* ticket,
     unsigned long long seed, float smoothing, const Step* steps, Progress* progress,
@@ -59,7 +59,7 @@ extern "C" __global__ void __launch_bounds__(1024) classifier_learn(
     float* d_mine = shared + c.width;
     const Dense& last = c.of[c.layers - 1];
     copy(x + n * c.of[0].inputs, mine, c.of[0].inputs);
-    forward_of(parameters, c, draws, mine);
+    forward_of(parameters, c, 0, draws, mine);
     if (threadIdx.x < 32) {
         bool right;
         float loss = warp_loss(
@@ -69,7 +69,7 @@ extern "C" __global__ void __launch_bounds__(1024) classifier_learn(
             rights[n] = right;
         }
     }
-    backward_of(parameters, c, draws, mine, d_mine);
+    backward_of(parameters, c, 0, draws, mine, d_mine);
     copy(mine, values + n * c.width, c.width);
     copy(d_mine, d_values + n * c.width, c.width);
     copy(d_mine, d_x + n * c.of[0].inputs, c.of[0].inputs);
@@ -106,10 +106,7 @@ extern "C" __global__ void classifier_parameters(
     while (c.of[first].kind != LINEAR) first++;
     int place = c.of[first].weight + index;
     Factors factors = factors_of(c, place);
-    float sum = 0;
-#pragma unroll 8
-    for (int example = 0; example < n; example++)
-        sum += d_values[example * c.width + factors.d_y]
-            * (factors.x < 0 ? 1 : values[example * c.width + factors.x]);
-    gradients[place] = sum;
+    int width = c.width;
+    gradients[place] = sum_of<8>(
+        0, n, 1, [=](int example) { return product_of(factors, values, d_values, example * width); });
 }

@@ -14,10 +14,11 @@ struct Draws {
     bool learns;
 };
 
-// All values of an example, of which the input is there.
-__device__ void forward_of(const float* parameters, const Classifier& c, Draws draws, float* values)
+// All values of an example from the layer `first` on, whose input is there.
+__device__ void forward_of(
+    const float* parameters, const Classifier& c, int first, Draws draws, float* values)
 {
-    for (int k = 0; k < c.layers; k++) {
+    for (int k = first; k < c.layers; k++) {
         __syncthreads();
         const Dense& layer = c.of[k];
         const float* x = values + layer.x;
@@ -26,9 +27,8 @@ __device__ void forward_of(const float* parameters, const Classifier& c, Draws d
             // A warp a number, as in kernels/linear.cu.
             for (int o = threadIdx.x / 32; o < layer.outputs; o += blockDim.x / 32) {
                 const float* weight = parameters + layer.weight + o * layer.inputs;
-                float sum = 0;
-#pragma unroll 8
-                for (int i = threadIdx.x % 32; i < layer.inputs; i += 32) sum += weight[i] * x[i];
+                float sum = sum_of<12>(
+                    threadIdx.x % 32, layer.inputs, 32, [=](int i) { return weight[i] * x[i]; });
                 sum = warp_sum(sum);
                 if (threadIdx.x % 32 == 0) y[o] = sum + parameters[layer.bias + o];
             }
@@ -47,11 +47,12 @@ __device__ void forward_of(const float* parameters, const Classifier& c, Draws d
     __syncthreads();
 }
 
-// All their gradients, of which the last layer's are there.
+// The gradients by them, of which the last layer's are there.
 __device__ void backward_of(
-    const float* parameters, const Classifier& c, Draws draws, const float* values, float* d_values)
+    const float* parameters, const Classifier& c, int first, Draws draws, const float* values,
+    float* d_values)
 {
-    for (int k = c.layers - 1; k >= 0; k--) {
+    for (int k = c.layers - 1; k >= first; k--) {
         __syncthreads();
         const Dense& layer = c.of[k];
         const float* x = values + layer.x;
@@ -60,8 +61,9 @@ __device__ void backward_of(
             float sum = 0;
             if (layer.kind == LINEAR) {
                 const float* weight = parameters + layer.weight + i;
-#pragma unroll 16
-                for (int o = 0; o < layer.outputs; o++) sum += weight[o * layer.inputs] * d_y[o];
+                int apart = layer.inputs;
+                sum = sum_of<12>(
+                    0, layer.outputs, 1, [=](int o) { return weight[o * apart] * d_y[o]; });
             } else if (layer.kind == RELU) {
                 sum = x[i] <= 0 ? 0 : d_y[i];
             } else if (!dropped(
@@ -94,4 +96,10 @@ __device__ Factors factors_of(const Classifier& c, int place)
     if (place >= layer.bias) return {layer.y + place - layer.bias, -1};
     int o = (place - layer.weight) / layer.inputs, i = (place - layer.weight) % layer.inputs;
     return {layer.y + o, layer.x + i};
+}
+
+// What the example whose values begin at `place` adds to the gradient.
+__device__ float product_of(Factors f, const float* values, const float* d_values, int place)
+{
+    return d_values[place + f.d_y] * (f.x < 0 ? 1 : values[place + f.x]);
 }

@@ -4,10 +4,10 @@
 // the end of a kernel: forward, back, and the sum over the examples with the update.
 //
 // An example has `parts` blocks. Forward, each computes the whole first convolution and its share of the
-// last one's channels. Back, each takes the example through the classifier, and has its share of the
-// channels between the convolutions, for which it needs no other block: their gradients, the last
-// convolution's weights that read them and the first one's that make them. With one convolution the
-// shares are of its channels.
+// last one's channels, and what these give to the first linear layer. Back, each takes the example through
+// the rest of the classifier, and has its share of the channels between the convolutions, for which it
+// needs no other block: their gradients, the last convolution's weights that read them and the first one's
+// that make them. With one convolution the shares are of its channels.
 //
 // x: (N, C, H, W); y and winners of a convolution: (N, O, ph, pw), the winner a pixel of its plane, or -1
 // where ReLU stopped it.
@@ -20,34 +20,68 @@
 // Channels of y that a thread computes at once.
 constexpr int GROUP = 2;
 
+// Weights of the first linear layer that a thread asks for ahead, back.
+constexpr int AHEAD = 17;
+
 // From filter to filter in shared memory, so that four taps are one load.
 __device__ constexpr int pitch(int k) { return (k * k + 3) / 4 * 4; }
 
-// Fills planes of so many channels of x with what `pixel` says of each place in (channels, H, W), and the
-// border with 0. They are as large as the pooled windows need, and their rows are even, so that two numbers
-// are one load.
-template <typename F>
-__device__ void fill(const Convolution& c, int channels, float* planes, F pixel)
+// Numbers on their way to shared memory, place by place what `of` says. A thread asks for its first N when
+// this is made and puts them there later, so that all that it asks for meanwhile is on its way together.
+template <int N, typename T, typename F>
+struct Coming {
+    F of;
+    int count;
+    T first[N];
+};
+
+template <int N = 1, typename F>
+__device__ auto coming(int count, F of)
 {
-    for (int place = threadIdx.x; place < channels * c.area.by; place += blockDim.x) {
-        int channel = place / c.area, rest = place % c.area;
-        int row = rest / c.width - c.s.padding_h, column = rest % c.width - c.s.padding_w;
-        bool inside = row >= 0 && row < c.s.h && column >= 0 && column < c.s.w;
-        planes[place] = inside ? pixel((channel * c.s.h + row) * c.s.w + column) : 0;
-    }
+    Coming<N, decltype(of(0)), F> coming = {of, count, {}};
+#pragma unroll
+    for (int k = 0; k < N; k++)
+        coming.first[k] = of(min((int)(threadIdx.x + k * blockDim.x), max(count - 1, 0)));
+    return coming;
+}
+
+// Puts them where `put` says, with the place.
+template <int N, typename T, typename F, typename G>
+__device__ void arrive(const Coming<N, T, F>& coming, G put)
+{
+    int place = threadIdx.x;
+#pragma unroll
+    for (int k = 0; k < N; k++, place += blockDim.x)
+        if (place < coming.count) put(place, coming.first[k]);
+    for (; place < coming.count; place += blockDim.x) put(place, coming.of(place));
+}
+
+template <int N, typename T, typename F>
+__device__ void arrive(const Coming<N, T, F>& coming, T* to)
+{
+    arrive(coming, [=](int place, T value) { to[place] = value; });
+}
+
+// The place in (channels, H, W) of a place in planes of x with their padding, or -1 in the border. They are as
+// large as the pooled windows need, and their rows are even, so that two numbers are one load.
+__device__ int unpadded(const Convolution& c, int place)
+{
+    int channel = place / c.area, rest = place % c.area;
+    int row = rest / c.width - c.s.padding_h, column = rest % c.width - c.s.padding_w;
+    bool inside = row >= 0 && row < c.s.h && column >= 0 && column < c.s.w;
+    return inside ? (channel * c.s.h + row) * c.s.w + column : -1;
 }
 
 // The filters of `count` channels of y from the one at `first` on, and 0 to the end of the groups:
 // (groups, GROUP, C, pitch).
-__device__ void fill_weights(
-    const Convolution& c, const float* parameters, int first, int count, float* weights)
+__device__ auto filters(const Convolution& c, const float* parameters, int first, int count)
 {
-    int taps = c.s.kh * c.s.kw, all = c.groups.by * GROUP * c.s.c * c.pitch.by;
+    int taps = c.s.kh * c.s.kw, inside = count * c.s.c;
     const float* from = parameters + c.weight + first * c.s.c * taps;
-    for (int place = threadIdx.x; place < all; place += blockDim.x) {
+    return coming<2>(c.groups.by * GROUP * c.s.c * c.pitch.by, [=, &c](int place) {
         int filter = place / c.pitch, tap = place % c.pitch;
-        weights[place] = tap < taps && filter < count * c.s.c ? from[filter * taps + tap] : 0;
-    }
+        return tap < taps && filter < inside ? from[filter * taps + tap] : 0;
+    });
 }
 
 // Adds a channel of x to the sums of a tile of 2 x 2 pixels of a group: K + 1 by K + 1 numbers, each used up to
@@ -140,22 +174,23 @@ __device__ void convolve_any(
 __device__ int sums_of(const Convolution& c) { return c.slices * c.groups.by * GROUP * c.windows.by * 4; }
 
 // A block's shared memory: table (C, 256), weights of the block's channels, those of the whole first
-// convolution before it, the larger of their sums, planes of x and of the first y.
+// convolution before it, the larger of their sums, planes of x and of the first y, and its share of y.
+// hidden: (N, parts, outputs of the first linear layer), what each share of y gives to them.
 //
 // images: (all, C, H, W); order: the places of the epoch's images in it; table: as in batch.cu.
-extern "C" __global__ void __launch_bounds__(1024) convnet_forward(
+extern "C" __global__ void __launch_bounds__(1024, 1) convnet_forward(
     const unsigned char* images, const unsigned* order, const float* table, const float* parameters,
-    float* x, float* first_y, int* first_winners, float* last_y, int* last_winners,
+    float* x, float* first_y, int* first_winners, float* last_y, int* last_winners, float* hidden,
     Progress* progress, const __grid_constant__ Convnet net)
 {
     begin_step(progress);
+    unsigned start = progress->coming.start;
     bool two = net.convolutions == 2;
     const Convolution& first = net.of[0];
     const Convolution& last = net.of[two];
     int n = (int)blockIdx.x / net.parts, part = (int)blockIdx.x % net.parts;
     int begin = last.s.o * part / net.parts, count = last.s.o * (part + 1) / net.parts - begin;
     int pixels = first.s.c * first.pixels.by;
-    unsigned image = order[progress->coming.start + n];
 
     float* numbers = shared;
     float* weights = numbers + first.s.c * 256;
@@ -163,18 +198,26 @@ extern "C" __global__ void __launch_bounds__(1024) convnet_forward(
     float* sums = first_weights + two * first.groups.by * GROUP * first.s.c * first.pitch.by;
     float* planes = sums + max(sums_of(first), sums_of(last));
     float* between = planes + first.s.c * first.area.by;
-    copy(table, numbers, first.s.c * 256);
-    fill_weights(last, parameters, begin, count, weights);
+    float* y = between + two * last.s.c * last.area.by;
+    auto last_filters = filters(last, parameters, begin, count);
+    auto first_filters = filters(first, parameters, 0, first.s.o);
+    auto of_bytes = coming(first.s.c * 256, [=](int place) { return table[place]; });
+    const unsigned char* bytes = images + (unsigned long long)order[start + n] * pixels;
+    auto image = coming(first.s.c * first.area.by, [=, &first](int place) {
+        int pixel = unpadded(first, place);
+        return pixel < 0 ? -1 : bytes[pixel];
+    });
+    arrive(last_filters, weights);
     if (two) {
-        fill_weights(first, parameters, 0, first.s.o, first_weights);
-        fill(last, last.s.c, between, [](int) { return 0.0f; });
+        arrive(first_filters, first_weights);
+        for (int place = threadIdx.x; place < last.s.c * last.area.by; place += blockDim.x) between[place] = 0;
     }
+    arrive(of_bytes, numbers);
     __syncthreads();
-    const unsigned char* bytes = images + (unsigned long long)image * pixels;
-    fill(first, first.s.c, planes, [=](int pixel) {
-        float number = numbers[pixel / first.pixels * 256 + bytes[pixel]];
-        if (part == 0) x[n * pixels + pixel] = number;
-        return number;
+    arrive(image, [=, &first](int place, int byte) {
+        float number = byte < 0 ? 0 : numbers[place / first.area * 256 + byte];
+        planes[place] = number;
+        if (part == 0 && byte >= 0) x[n * pixels + unpadded(first, place)] = number;
     });
     __syncthreads();
     if (two) {
@@ -192,11 +235,24 @@ extern "C" __global__ void __launch_bounds__(1024) convnet_forward(
         __syncthreads();
     }
     auto put = [=](int o, int window, float value, int winner) {
-        int index = (n * last.s.o + begin + o) * last.windows.by + window;
+        int place = o * last.windows.by + window, index = (n * last.s.o + begin) * last.windows.by + place;
+        y[place] = value;
         last_y[index] = value;
         last_winners[index] = winner;
     };
     convolve_any(last, two ? between : planes, weights, parameters + last.bias + begin, count, sums, put);
+    __syncthreads();
+
+    // Half a warp an output, so that a block has all of a small layer's at once.
+    const Dense& dense = net.classifier.of[0];
+    int share = count * last.windows.by, lane = threadIdx.x % 16;
+    for (int all = 0; all < dense.outputs; all += blockDim.x / 16) {
+        int o = all + threadIdx.x / 16, of = min(o, dense.outputs - 1);
+        const float* weight = parameters + dense.weight + of * dense.inputs + begin * last.windows.by;
+        float sum = sum_of<8>(lane, share, 16, [=](int i) { return weight[i] * y[i]; });
+        for (int half = 8; half > 0; half /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, half);
+        if (lane == 0 && o < dense.outputs) hidden[blockIdx.x * dense.outputs + o] = sum;
+    }
 }
 
 // A pair of channels, by a warp: for each of the windows from `begin` to `end` that passed a gradient on, each lane
@@ -235,15 +291,15 @@ __device__ float follow(
     return sum;
 }
 
-// A block's shared memory: values and their gradients (width each), winners of the last y, planes of x
-// (C, area); and of a network of two, of its share of the channels between: winners and gradients of
+// A block's shared memory: values and their gradients (width each), parameters of the other linear layers, what threads that share the outputs
+// of the first linear layer out give to the gradients by its inputs, winners of the last y, planes of x (C, area); and of a network of two, of its share of the channels between: winners and gradients of
 // the first y, padded planes of it, and of its gradient a plane for each warp of a team; and for each warp
 // what its lanes have added up.
 //
 // partial: (slices, parameters of the convolutions); labels: (all). A block has every so manieth example.
-extern "C" __global__ void __launch_bounds__(1024) convnet_backward(
+extern "C" __global__ void __launch_bounds__(1024, 1) convnet_backward(
     const float* x, const float* first_y, const int* first_winners, const float* last_y,
-    const int* last_winners, const unsigned char* labels, const unsigned* order,
+    const int* last_winners, const float* hidden, const unsigned char* labels, const unsigned* order,
     const float* parameters, float* values, float* d_values, float* losses, int* rights,
     float* partial, const Progress* progress, unsigned long long seed, float smoothing, int n,
     const __grid_constant__ Convnet net)
@@ -252,7 +308,7 @@ extern "C" __global__ void __launch_bounds__(1024) convnet_backward(
     const Convolution& first = net.of[0];
     const Convolution& last = net.of[two];
     const Classifier& c = net.classifier;
-    const Dense& end = c.of[c.layers - 1];
+    const Dense &dense = c.of[0], &end = c.of[c.layers - 1];
     int slice = (int)blockIdx.x / net.parts, part = (int)blockIdx.x % net.parts;
     // Of the first convolution's channels.
     int begin = first.s.o * part / net.parts, count = first.s.o * (part + 1) / net.parts - begin;
@@ -263,14 +319,18 @@ extern "C" __global__ void __launch_bounds__(1024) convnet_backward(
 
     float* mine = shared;
     float* d_mine = mine + c.width;
-    int* winners = (int*)(d_mine + c.width);
+    float* of_others = d_mine + c.width;
+    float* shares = of_others + net.others;
+    int* winners = (int*)(shares + dense.inputs * net.sharers);
     float* planes = (float*)(winners + last.s.o * last_windows);
     float* sums = planes + first.s.c * first.area.by;
     int* between_winners = (int*)(sums + net.most * first.s.c * segments * 32);
     float* d_between = (float*)(between_winners + net.most * windows);
     float* between = d_between + net.most * windows;
     float* d_planes = between + net.most * last.area.by;
-    partial += slice * c.of[0].weight;
+    partial += slice * dense.weight;
+    // The parameters behind the first linear layer's.
+    int others_at = net.others > 0 ? dense.bias + dense.outputs : 0;
 
     for (int example = slice; example < n; example += net.slices) {
         // The example before may still be read.
@@ -279,23 +339,52 @@ extern "C" __global__ void __launch_bounds__(1024) convnet_backward(
         auto put = [=](int index, float gradient) {
             partial[index] = again ? partial[index] + gradient : gradient;
         };
-        int label = labels[order[progress->present.start + example]];
-        copy(last_y + example * c.of[0].inputs, mine, c.of[0].inputs);
-        for (int place = threadIdx.x; place < last.s.o * last_windows; place += blockDim.x)
-            winners[place] = last_winners[example * last.s.o * last_windows + place];
-        const float* pixels = x + example * first.s.c * first.pixels.by;
-        fill(first, first.s.c, planes, [=](int pixel) { return pixels[pixel]; });
-        if (two) {
-            int share = (example * first.s.o + begin) * windows;
-            for (int place = threadIdx.x; place < count * windows; place += blockDim.x)
-                between_winners[place] = first_winners[share + place];
-            fill(last, count, between, [=](int pixel) { return first_y[share + pixel]; });
-            for (int place = threadIdx.x; place < count * members * last.area.by; place += blockDim.x)
-                d_planes[place] = 0;
+        Step step = progress->present;
+        auto y = coming(dense.inputs, [=](int i) { return last_y[example * dense.inputs + i]; });
+        auto hidden_y = coming(dense.outputs, [=, &net, &dense](int o) {
+            const float* of_parts = hidden + example * net.parts.by * dense.outputs + o;
+            return parameters[dense.bias + o]
+                + sum_of<4>(0, net.parts.by, 1, [=](int other) { return of_parts[other * dense.outputs]; });
+        });
+        auto won = coming(last.s.o * last_windows, [=](int place) {
+            return last_winners[example * last.s.o * last_windows + place];
+        });
+        auto image = coming(first.s.c * first.area.by, [=, &first](int place) {
+            int pixel = unpadded(first, place);
+            return pixel < 0 ? 0 : x[example * first.s.c * first.pixels.by + pixel];
+        });
+        auto others = coming(net.others, [=](int place) { return parameters[others_at + place]; });
+        int share = (example * first.s.o + begin) * windows;
+        auto between_won = coming(
+            two ? count * windows : 0, [=](int place) { return first_winners[share + place]; });
+        auto of_share = coming(two ? count * last.area.by : 0, [=, &last](int place) {
+            int pixel = unpadded(last, place);
+            return pixel < 0 ? 0 : first_y[share + pixel];
+        });
+        // Behind all these, and long before the gradients are there that they are multiplied by.
+        float ahead[AHEAD];
+        int column = threadIdx.x % net.features, sharer = threadIdx.x / net.features;
+        const float* weights = parameters + dense.weight;
+#pragma unroll
+        for (int k = 0; k < AHEAD; k++) {
+            int o = sharer + k * net.sharers;
+            bool wanted = sharer < net.sharers && o < dense.outputs;
+            ahead[k] = wanted ? weights[o * dense.inputs + column] : 0;
         }
+        int label = threadIdx.x < 32 ? labels[order[step.start + example]] : 0;
+        arrive(y, mine);
+        arrive(hidden_y, mine + dense.y);
+        arrive(won, winners);
+        arrive(image, planes);
+        arrive(others, of_others);
+        arrive(between_won, between_winners);
+        arrive(of_share, between);
+        for (int place = threadIdx.x; two && place < count * members * last.area.by; place += blockDim.x)
+            d_planes[place] = 0;
 
-        Draws draws = {seed, progress->present.done, example, true};
-        forward_of(parameters, c, draws, mine);
+        Draws draws = {seed, step.done, example, true};
+        const float* rest = net.others > 0 ? of_others - others_at : parameters;
+        forward_of(rest, c, 1, draws, mine);
         if (threadIdx.x < 32) {
             bool right;
             float loss = warp_loss(
@@ -305,7 +394,27 @@ extern "C" __global__ void __launch_bounds__(1024) convnet_backward(
                 rights[example] = right;
             }
         }
-        backward_of(parameters, c, draws, mine, d_mine);
+        backward_of(rest, c, 1, draws, mine, d_mine);
+        const float* d_hidden = d_mine + dense.y;
+        for (int place = threadIdx.x; place < dense.inputs * net.sharers; place += blockDim.x) {
+            int i = place % net.features, from = place / net.features, apart = dense.inputs;
+            float sum = 0;
+            if (place < (int)blockDim.x) {
+#pragma unroll
+                for (int k = 0; k < AHEAD; k++, from += net.sharers)
+                    if (from < dense.outputs) sum += ahead[k] * d_hidden[from];
+            }
+            shares[place] = sum + sum_of<8>(from, dense.outputs, net.sharers, [=](int o) {
+                return weights[o * apart + i] * d_hidden[o];
+            });
+        }
+        __syncthreads();
+        for (int i = threadIdx.x; i < dense.inputs; i += blockDim.x) {
+            float sum = shares[i];
+            for (int other = 1; other < net.sharers; other++) sum += shares[other * dense.inputs + i];
+            d_mine[i] = sum;
+        }
+        __syncthreads();
         if (part == 0) {
             copy(mine, values + example * c.width, c.width);
             copy(d_mine, d_values + example * c.width, c.width);
@@ -396,23 +505,24 @@ extern "C" __global__ void __launch_bounds__(256) convnet_update(
     bool inside = index < count;
     Vectors vectors = {parameters, first_moment, second_moment};
     // Asked for before the sum is waited for.
+    Step step = progress->present;
     Parameter p = {0, 0, 0};
     if (inside && warp == 0) p = parameter_at(vectors, index);
     float sum = 0;
     if (inside && index < convolutions) {
-#pragma unroll 8
-        for (int slice = warp; slice < slices; slice += 8) sum += partial[slice * convolutions + index];
+        sum = sum_of<8>(
+            warp, slices, 8, [=](int slice) { return partial[slice * convolutions + index]; });
     } else if (inside) {
         Factors factors = factors_of(c, index);
-#pragma unroll 8
-        for (int example = warp; example < n; example += 8)
-            sum += d_values[example * c.width + factors.d_y]
-                * (factors.x < 0 ? 1 : values[example * c.width + factors.x]);
+        int width = c.width;
+        sum = sum_of<8>(warp, n, 8, [=](int example) {
+            return product_of(factors, values, d_values, example * width);
+        });
     }
     sums[warp][lane] = sum;
     __syncthreads();
     if (warp != 0 || !inside) return;
     for (int other = 1; other < 8; other++) sum += sums[other][lane];
     gradients[index] = sum;
-    if (learns) put_parameter(vectors, index, updated(rule, progress->present, p, sum));
+    if (learns) put_parameter(vectors, index, updated(rule, step, p, sum));
 }

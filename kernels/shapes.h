@@ -75,5 +75,10 @@ struct Convnet {
     // channels out for each of them, and its windows for each pair of channels.
     int most;
     Divisor members, segments;
+    // Inputs of the first linear layer, and threads that share its outputs out for each of them.
+    Divisor features;
+    int sharers;
+    // Parameters of the other linear layers, if they are few enough to be kept by each block, else 0.
+    int others;
     Classifier classifier;
 };

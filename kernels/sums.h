@@ -19,6 +19,22 @@ __device__ T block_sum(T value)
     return sums[0];
 }
 
+// What `term` says of begin, begin + step, … below end, in this order. So many terms are asked for before any
+// is waited for: one after the other, each would be waited for.
+template <int AT_ONCE, typename F>
+__device__ float sum_of(int begin, int end, int step, F term)
+{
+    float sum = 0;
+    for (int first = begin; first < end; first += AT_ONCE * step) {
+        float terms[AT_ONCE];
+#pragma unroll
+        for (int k = 0; k < AT_ONCE; k++) terms[k] = term(min(first + k * step, end - 1));
+#pragma unroll
+        for (int k = 0; k < AT_ONCE; k++) sum += first + k * step < end ? terms[k] : 0;
+    }
+    return sum;
+}
+
 // The sum over a warp's 32 threads, for each of them, all of which must come here: likewise, but from
 // register to register.
 __device__ float warp_sum(float value)

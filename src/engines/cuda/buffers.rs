@@ -19,8 +19,8 @@ pub(super) struct Buffers<M> {
     winners: Vec<Option<Winners<M>>>,
     /// Of a classifier.
     values: Option<Values<M>>,
-    /// Parts of the convolutions' gradients, for a step in three kernels: [`Convnet::partial`].
-    partial: Option<M>,
+    /// For steps in three kernels.
+    between: Option<Between<M>>,
     /// (N)
     pub(super) labels: M,
 }
@@ -87,8 +87,8 @@ impl<M> Buffers<M> {
             d_activations: all()?,
             winners,
             values,
-            partial: convnet
-                .map(|convnet| gpu.allocate(F * convnet.partial(images)))
+            between: convnet
+                .map(|convnet| Between::new(gpu, convnet, images))
                 .transpose()?,
             labels: gpu.allocate(images)?,
         })
@@ -110,14 +110,35 @@ impl<M> Buffers<M> {
         winners.expect("a fused stage begins there")
     }
 
-    /// Where the slices of a step in three kernels add up.
-    pub(super) fn partial(&self) -> &M {
-        self.partial.as_ref().expect("there is such a step")
+    /// What a step in three kernels keeps between them.
+    pub(super) fn between(&self) -> &Between<M> {
+        self.between.as_ref().expect("there is such a step")
     }
 
     /// What the classifier keeps.
     pub(super) fn values(&self) -> &Values<M> {
         self.values.as_ref().expect("the last stage is one")
+    }
+}
+
+/// What a step in three kernels keeps between them, beside what all do.
+pub(super) struct Between<M> {
+    /// Parts of the first linear layer's output: [`Convnet::hidden`].
+    pub(super) hidden: M,
+    /// Parts of the convolutions' gradients: [`Convnet::partial`].
+    pub(super) partial: M,
+}
+
+impl<M> Between<M> {
+    fn new<G: Gpu<Memory = M>>(
+        gpu: &G,
+        convnet: &Convnet,
+        images: usize,
+    ) -> Result<Self, EngineError> {
+        Ok(Self {
+            hidden: gpu.allocate(F * convnet.hidden(images))?,
+            partial: gpu.allocate(F * convnet.partial(images))?,
+        })
     }
 }
 

@@ -24,6 +24,9 @@ const GROUP: usize = 2;
 /// Numbers that all threads' sums may take.
 const MOST_SUMS: usize = 6144;
 
+/// The most parameters behind the first linear layer's of which each block keeps its own.
+const MOST_OTHERS: usize = 2048;
+
 /// Lanes of a warp, and warps of a block.
 const LANES: usize = 32;
 const WARPS: usize = EXAMPLE_THREADS as usize / LANES;
@@ -69,6 +72,11 @@ impl Convnet {
             };
             *of = convolution(fused, &network.layers()[stage.layer])?;
         }
+        let dense = &classifier.of[0];
+        let others = network.parameter_count() - size(dense.bias + dense.outputs);
+        if others <= MOST_OTHERS {
+            sizes.others = sizes::int(others).ok()?;
+        }
         let layers = stages.iter().map(|stage| stage.layer).collect();
         let convnet = Self { sizes, layers };
         let fits = |n| {
@@ -88,6 +96,11 @@ impl Convnet {
     /// Numbers in which the slices of `n` examples are added up: (slices, parameters of the convolutions).
     pub(super) fn partial(&self, n: usize) -> usize {
         Self::slices(n) * size(self.sizes.classifier.of[0].weight)
+    }
+
+    /// Numbers that the parts of up to `n` examples give to the first linear layer: (N, parts, its outputs).
+    pub(super) fn hidden(&self, n: usize) -> usize {
+        n.max(BLOCKS) * size(self.sizes.classifier.of[0].outputs)
     }
 
     /// For `n` examples; or None where a block has no room for a sum of every number of a convolution.
@@ -116,6 +129,9 @@ impl Convnet {
             of.groups = Divisor::new(groups)?;
             of.slices = sizes::int(slices).ok()?;
             sums = sums.max(slices * each);
+            if index == last {
+                forward += most * of.windows.by();
+            }
             forward += GROUP * groups * inputs * of.pitch.by() + inputs * of.area.by();
         }
 
@@ -125,7 +141,11 @@ impl Convnet {
         let members = (WARPS / most).max(1);
         let pairs = most * size(of_first.s.c);
         let segments = (WARPS / pairs).max(1);
+        let features = size(sizes.classifier.of[0].inputs);
+        let sharers = (EXAMPLE_THREADS as usize / features).max(1);
         let mut backward = 2 * size(sizes.classifier.width)
+            + size(sizes.others)
+            + features * sharers
             + outputs[last] * of_last.windows.by()
             + size(of_first.s.c) * of_first.area.by()
             + pairs * segments * LANES;
@@ -138,6 +158,8 @@ impl Convnet {
         sizes.most = sizes::int(most).ok()?;
         sizes.members = Divisor::new(members)?;
         sizes.segments = Divisor::new(segments)?;
+        sizes.features = Divisor::new(features)?;
+        sizes.sharers = sizes::int(sharers).ok()?;
         Some(Spread {
             sizes,
             shared: [forward + sums, backward],
@@ -210,7 +232,7 @@ impl<G: Gpu> Cuda<G> {
         };
         let outputs = |layer: usize| Memory(buffers.activation(layer + 3), 0);
         let winners = |layer: usize| Memory(&buffers.winners(layer).pixels, 0);
-        let values = buffers.values();
+        let (between, values) = (buffers.between(), buffers.values());
         let net = || Argument::Convnet(&spread.sizes);
         let int = |size| sizes::int(size).map(I32);
         let grid = |blocks: usize, shared: usize| -> Result<Grid, EngineError> {
@@ -236,6 +258,7 @@ impl<G: Gpu> Cuda<G> {
             winners(first),
             outputs(last),
             winners(last),
+            Memory(&between.hidden, 0),
             Memory(&self.progress, 0),
             net(),
         ];
@@ -247,6 +270,7 @@ impl<G: Gpu> Cuda<G> {
             winners(first),
             Memory(buffers.activation(end), 0),
             winners(last),
+            Memory(&between.hidden, 0),
             Memory(&epoch.labels, 0),
             Memory(&epoch.order, 0),
             Memory(&self.parameters, 0),
@@ -254,7 +278,7 @@ impl<G: Gpu> Cuda<G> {
             Memory(&values.d_values, 0),
             Memory(&values.losses, 0),
             Memory(&values.rights, 0),
-            Memory(buffers.partial(), 0),
+            Memory(&between.partial, 0),
             Memory(&self.progress, 0),
             U64(rule.seed),
             F32(rule.label_smoothing as f32),
@@ -273,7 +297,7 @@ impl<G: Gpu> Cuda<G> {
             Memory(&self.gradients, 0),
             Memory(&self.first_moment, 0),
             Memory(&self.second_moment, 0),
-            Memory(buffers.partial(), 0),
+            Memory(&between.partial, 0),
             Memory(&values.values, 0),
             Memory(&values.d_values, 0),
             Memory(&values.losses, 0),

@@ -147,6 +147,9 @@ pub struct Convnet {
     pub most: i32,
     pub members: Divisor,
     pub segments: Divisor,
+    pub features: Divisor,
+    pub sharers: i32,
+    pub others: i32,
     pub classifier: Classifier,
 }
 

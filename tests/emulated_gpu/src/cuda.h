@@ -13,7 +13,7 @@
 #define __global__
 #define __device__ static inline
 #define __grid_constant__
-#define __launch_bounds__(threads)
+#define __launch_bounds__(...)
 // Blocks run one after the other.
 #define __shared__ static
 
