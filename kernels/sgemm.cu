@@ -1,6 +1,6 @@
-// The product of two matrices, C = A B, as a ladder: six kernels that compute the same, each with one
-// idea more. A: (M, K), B: (K, N), C: (M, N), row-major. Every launch has blocks of 256 threads; the
-// host's table of tiles is in src/hardware/gpu/sgemm.rs.
+// The product of two matrices, C = A B, as a ladder: eight kernels that compute the same, each with
+// one idea more. A: (M, K), B: (K, N), C: (M, N), row-major. Every launch has blocks of 256 threads;
+// the host's table of tiles is in src/hardware/gpu/sgemm.rs.
 //
 // What a rung should gain is counted in bytes that it asks of global memory for one multiply-add, and
 // in loads from shared memory; 2 M N K operations are the same for all. Nothing here was measured on
@@ -135,21 +135,40 @@ __device__ void put_four(float* matrix, int height, int width, int row, int colu
     if (column + 3 < width) to[3] = numbers.w;
 }
 
-// What rungs 5 and 6 share: 8 columns of A and 8 rows of B for a tile of 128 x 128, four numbers a
-// thread of each.
-__device__ void load_tiles(
-    const float* a, const float* b, int m, int n, int k, int first_row, int first_column, int start,
-    float (*tile_a)[128], float (*tile_b)[128])
+// The numbers from row to row of a tile of A, of which 128 are used. A warp stores 16 numbers in each
+// of two rows that lie four apart; the four more put those into the other 16 banks.
+constexpr int ROW = 132;
+
+// A thread's part of 8 columns of A, which become rows, and of 8 rows of B: four numbers of A, and
+// COLUMNS / 32 of B.
+template <int COLUMNS>
+__device__ void store_tiles(
+    float4 left, const float4* right, float (*tile_a)[ROW], float (*tile_b)[COLUMNS])
 {
     int row = threadIdx.x / 2, l = threadIdx.x % 2 * 4;
-    float4 left = four(a, m, k, first_row + row, start + l);
     tile_a[l][row] = left.x;
     tile_a[l + 1][row] = left.y;
     tile_a[l + 2][row] = left.z;
     tile_a[l + 3][row] = left.w;
     int column = threadIdx.x % 32 * 4;
     l = threadIdx.x / 32;
-    *(float4*)&tile_b[l][column] = four(b, k, n, start + l, first_column + column);
+#pragma unroll
+    for (int part = 0; part < COLUMNS / 128; part++)
+        *(float4*)&tile_b[l][column + 128 * part] = right[part];
+}
+
+// What rungs 5 and 6 share: 8 columns of A and 8 rows of B for a tile of 128 x 128, four numbers a
+// thread of each.
+__device__ void load_tiles(
+    const float* a, const float* b, int m, int n, int k, int first_row, int first_column, int start,
+    float (*tile_a)[ROW], float (*tile_b)[128])
+{
+    int row = threadIdx.x / 2, l = threadIdx.x % 2 * 4;
+    float4 left = four(a, m, k, first_row + row, start + l);
+    int column = threadIdx.x % 32 * 4;
+    l = threadIdx.x / 32;
+    float4 right = four(b, k, n, start + l, first_column + column);
+    store_tiles(left, &right, tile_a, tile_b);
 }
 
 // 5. Loads of four numbers: a block computes 128 x 128 numbers and a thread 8 x 8, and both memories
@@ -158,7 +177,7 @@ __device__ void load_tiles(
 extern "C" __global__ void sgemm_vector(
     const float* a, const float* b, float* c, int m, int n, int k)
 {
-    __shared__ __align__(16) float tile_a[8][128];
+    __shared__ __align__(16) float tile_a[8][ROW];
     __shared__ __align__(16) float tile_b[8][128];
     int across = (n + 127) / 128;
     int first_row = blockIdx.x / across * 128, first_column = blockIdx.x % across * 128;
@@ -191,20 +210,64 @@ extern "C" __global__ void sgemm_vector(
         }
 }
 
-// 6. A tile a warp: the eight warps of a block each compute 64 x 32 numbers of the 128 x 128, so that
-// a warp reads 96 numbers of a row and a column where in rung 5 it reads 16 + 128. A thread's 8 x 8
-// numbers are four squares of 4 x 4 that lie 32 rows and 16 columns apart: threads side by side then
-// read 16 bytes side by side, and no two of them the same bank of shared memory at different places.
-extern "C" __global__ void sgemm_warp(
-    const float* a, const float* b, float* c, int m, int n, int k)
+// What rungs 6 to 8 share: a thread has 8 x WIDE sums, in squares of 4 x 4 that lie 32 rows and 16
+// columns apart. From one row of either tile it reads 8 and WIDE numbers.
+template <int WIDE>
+__device__ void load_row(const float* row_a, const float* row_b, float* left, float* right)
 {
-    __shared__ __align__(16) float tile_a[8][128];
-    __shared__ __align__(16) float tile_b[8][128];
-    int across = (n + 127) / 128;
-    int first_row = blockIdx.x / across * 128, first_column = blockIdx.x % across * 128;
+#pragma unroll
+    for (int i = 0; i < 8; i += 4) *(float4*)&left[i] = *(const float4*)&row_a[i * 8];
+#pragma unroll
+    for (int j = 0; j < WIDE; j += 4) *(float4*)&right[j] = *(const float4*)&row_b[j * 4];
+}
+
+// It goes there and back through the columns: where a row ends, the next begins with the same number
+// of B, which then is still at hand and need not be read from its register again.
+template <int WIDE>
+__device__ void multiply_and_add(const float* left, const float* right, float (*sums)[WIDE])
+{
+#pragma unroll
+    for (int i = 0; i < 8; i++)
+#pragma unroll
+        for (int step = 0; step < WIDE; step++) {
+            int j = i % 2 ? WIDE - 1 - step : step;
+            sums[i][j] += left[i] * right[j];
+        }
+}
+
+template <int WIDE>
+__device__ void put_sums(float* c, int m, int n, int row, int column, const float (*sums)[WIDE])
+{
+#pragma unroll
+    for (int i = 0; i < 8; i++)
+#pragma unroll
+        for (int j = 0; j < WIDE; j += 4) {
+            float4 numbers = { sums[i][j], sums[i][j + 1], sums[i][j + 2], sums[i][j + 3] };
+            put_four(c, m, n, row + i / 4 * 32 + i % 4, column + j * 4, numbers);
+        }
+}
+
+// Where a thread's sums begin in its block's tile. Warps: 2 down, 4 across. Lanes: 8 down, 4 across,
+// in such an order that lanes 0 and 1, 2 and 3, ... read the same of B, and lanes 0 and 2, 1 and 3, ...
+// the same of A. Then shared memory gives a warp 16 bytes a thread in two cycles, and else in four.
+__device__ int row_of_thread()
+{
     int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-    // Warps: 2 down, 4 across. Lanes: 8 down, 4 across.
-    int y = warp / 4 * 64 + lane / 4 * 4, x = warp % 4 * 32 + lane % 4 * 4;
+    return warp / 4 * 64 + lane / 8 * 8 + lane % 2 * 4;
+}
+
+__device__ int column_of_thread(int columns_of_warp)
+{
+    int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    return warp % 4 * columns_of_warp + lane / 2 % 4 * 4;
+}
+
+// A tile of 128 x 128 that may lie at an edge: rung 6, and what does not fit rungs 7 and 8.
+__device__ void multiply_tile(
+    const float* a, const float* b, float* c, int m, int n, int k, int first_row, int first_column,
+    float (*tile_a)[ROW], float (*tile_b)[128])
+{
+    int y = row_of_thread(), x = column_of_thread(32);
     float sums[8][8] = {};
     for (int start = 0; start < k; start += 8) {
         load_tiles(a, b, m, n, k, first_row, first_column, start, tile_a, tile_b);
@@ -212,24 +275,106 @@ extern "C" __global__ void sgemm_warp(
 #pragma unroll
         for (int l = 0; l < 8; l++) {
             float left[8], right[8];
-#pragma unroll
-            for (int half = 0; half < 2; half++) {
-                *(float4*)&left[4 * half] = *(float4*)&tile_a[l][y + 32 * half];
-                *(float4*)&right[4 * half] = *(float4*)&tile_b[l][x + 16 * half];
-            }
-#pragma unroll
-            for (int i = 0; i < 8; i++)
-#pragma unroll
-                for (int j = 0; j < 8; j++) sums[i][j] += left[i] * right[j];
+            load_row<8>(&tile_a[l][y], &tile_b[l][x], left, right);
+            multiply_and_add<8>(left, right, sums);
         }
         __syncthreads();
     }
+    put_sums<8>(c, m, n, first_row + y, first_column + x, sums);
+}
+
+// 6. A tile a warp: the eight warps of a block each compute 64 x 32 numbers of the 128 x 128, so that
+// a warp reads 96 numbers of a row and a column where in rung 5 it reads 16 + 128. A thread's 8 x 8
+// numbers are four squares of 4 x 4 that lie 32 rows and 16 columns apart: threads side by side then
+// read 16 bytes side by side, and no two of them the same bank of shared memory at different places.
+extern "C" __global__ void sgemm_warp(
+    const float* a, const float* b, float* c, int m, int n, int k)
+{
+    __shared__ __align__(16) float tile_a[8][ROW];
+    __shared__ __align__(16) float tile_b[8][128];
+    int across = (n + 127) / 128;
+    int first_row = blockIdx.x / across * 128, first_column = blockIdx.x % across * 128;
+    multiply_tile(a, b, c, m, n, k, first_row, first_column, tile_a, tile_b);
+}
+
+// What rungs 7 and 8 share: a tile of 128 x COLUMNS, in pieces of 8 columns of A and 8 rows of B. Each
+// is on its way from global memory while the piece before it is multiplied, up to that one's last row.
+template <int COLUMNS>
+__device__ void multiply_pipelined(const float* a, const float* b, float* c, int m, int n, int k)
+{
+    __shared__ __align__(16) float tile_a[2][8][ROW];
+    __shared__ __align__(16) float tile_b[2][8][COLUMNS];
+    int across = (n + COLUMNS - 1) / COLUMNS;
+    int first_row = blockIdx.x / across * 128, first_column = blockIdx.x % across * COLUMNS;
+    bool whole_tile = first_row + 128 <= m && first_column + COLUMNS <= n;
+    // In pairs, and every row on a boundary of 16 bytes.
+    bool whole_pieces = n % 4 == 0 && k % 16 == 0 && k > 0;
+    if (!whole_tile || !whole_pieces) {
+        int end = min(first_column + COLUMNS, n);
+        for (int column = first_column; column < end; column += 128)
+            multiply_tile(a, b, c, m, n, k, first_row, column, tile_a[0], (float (*)[128])tile_b);
+        return;
+    }
+
+    constexpr int WIDE = COLUMNS / 16, PARTS = COLUMNS / 128;
+    int from_a = (first_row + threadIdx.x / 2) * k + threadIdx.x % 2 * 4;
+    int from_b = threadIdx.x / 32 * n + first_column + threadIdx.x % 32 * 4;
+    float4 next_a, next_b[PARTS];
+    auto fetch = [&](int pieces) {
+        from_a += 8 * pieces;
+        from_b += 8 * n * pieces;
+        next_a = *(const float4*)&a[from_a];
 #pragma unroll
-    for (int i = 0; i < 8; i++)
+        for (int part = 0; part < PARTS; part++) next_b[part] = *(const float4*)&b[from_b + 128 * part];
+    };
+
+    int y = row_of_thread(), x = column_of_thread(COLUMNS / 4);
+    float left[2][8], right[2][WIDE], sums[8][WIDE] = {};
+    fetch(0);
+    store_tiles(next_a, next_b, tile_a[0], tile_b[0]);
+    fetch(1);
+    __syncthreads();
+    load_row<WIDE>(&tile_a[0][0][y], &tile_b[0][0][x], left[0], right[0]);
+    for (int start = 0; start < k; start += 16)
 #pragma unroll
-        for (int j = 0; j < 8; j += 4) {
-            float4 numbers = { sums[i][j], sums[i][j + 1], sums[i][j + 2], sums[i][j + 3] };
-            int row = first_row + y + i / 4 * 32 + i % 4;
-            put_four(c, m, n, row, first_column + x + j / 4 * 16, numbers);
+        for (int now = 0; now < 2; now++) {
+            int other = 1 - now;
+#pragma unroll
+            for (int l = 0; l < 7; l++) {
+                int next = l + 1;
+                load_row<WIDE>(
+                    &tile_a[now][next][y], &tile_b[now][next][x], left[next % 2], right[next % 2]);
+                multiply_and_add<WIDE>(left[l % 2], right[l % 2], sums);
+            }
+            // The other tiles are free: their last row was read before the last barrier. Behind the
+            // last piece nothing is fetched, and nobody needs what is stored.
+            store_tiles(next_a, next_b, tile_a[other], tile_b[other]);
+            if (start + 8 * now + 16 < k) fetch(1);
+            __syncthreads();
+            load_row<WIDE>(&tile_a[other][0][y], &tile_b[other][0][x], left[0], right[0]);
+            multiply_and_add<WIDE>(left[1], right[1], sums);
         }
+    put_sums<WIDE>(c, m, n, first_row + y, first_column + x, sums);
+}
+
+// 7. Pipelined: at every piece rung 6 waits for global memory and, twice, for its slowest warp. Here
+// nothing is waited for that was only just asked for. A piece has as long to arrive as a scheduler's
+// four warps take for the one before it, about 2,000 cycles, and a row from shared memory as long as
+// they take for a row. Two buffers make one barrier a piece enough. The bytes are rung 6's. Whole tiles
+// need no questions about edges: 512 of 563 instructions a piece multiply and add; rung 6 has 612.
+// Two blocks fit a multiprocessor, for the compiler is held to 128 registers a thread.
+extern "C" __global__ void __launch_bounds__(256, 2) sgemm_pipelined(
+    const float* a, const float* b, float* c, int m, int n, int k)
+{
+    multiply_pipelined<128>(a, b, c, m, n, k);
+}
+
+// 8. Wide: a block computes 128 x 256 numbers and a thread 8 x 16. Six loads from shared memory give
+// 128 multiply-adds, where rung 7 has four for 64; global memory gives 6 / 128 bytes for each; 1,024 of
+// 1,092 instructions a piece multiply and add. A thread has 220 registers: one block fits, and a
+// scheduler has two warps to choose from instead of four. That is enough while nothing is waited for.
+extern "C" __global__ void __launch_bounds__(256) sgemm_wide(
+    const float* a, const float* b, float* c, int m, int n, int k)
+{
+    multiply_pipelined<256>(a, b, c, m, n, k);
 }

@@ -46,6 +46,11 @@ fn gives_the_product(gpu: &impl Gpu) {
         [3, 200, 1],
         [200, 3, 100],
         [129, 132, 7],
+        [256, 512, 48],
+        [129, 260, 16],
+        [300, 516, 32],
+        [128, 256, 24],
+        [130, 258, 32],
     ] {
         let [m, n, k] = sizes;
         let (a, b) = (whole_numbers(m * k, 1), whole_numbers(k * n, 2));

@@ -64,7 +64,7 @@ pub const FILES: [File; 14] = [
     file!("optimisers", "update" "average" "clip"),
     file!("peak", "peak_fma" "peak_triad"),
     file!("relu", "relu_forward" "relu_backward"),
-    file!("sgemm", "sgemm_naive" "sgemm_coalesced" "sgemm_shared" "sgemm_registers" "sgemm_vector" "sgemm_warp"),
+    file!("sgemm", "sgemm_naive" "sgemm_coalesced" "sgemm_shared" "sgemm_registers" "sgemm_vector" "sgemm_warp" "sgemm_pipelined" "sgemm_wide"),
 ];
 
 /// How PTX begins, before the SHA-256 of the source that it was made of.

@@ -19,7 +19,7 @@ pub struct Rung {
 }
 
 /// All of them, each with one idea more than the one before.
-pub const LADDER: [Rung; 6] = [
+pub const LADDER: [Rung; 8] = [
     Rung {
         kernel: "sgemm_naive",
         about: "a thread a number, neighbours a row apart",
@@ -49,6 +49,16 @@ pub const LADDER: [Rung; 6] = [
         kernel: "sgemm_warp",
         about: "a tile of 64 x 32 a warp",
         tile: Some([128, 128]),
+    },
+    Rung {
+        kernel: "sgemm_pipelined",
+        about: "the next numbers are fetched while the present are multiplied",
+        tile: Some([128, 128]),
+    },
+    Rung {
+        kernel: "sgemm_wide",
+        about: "8 x 16 in registers, and half the warps",
+        tile: Some([128, 256]),
     },
 ];
 

@@ -78,6 +78,8 @@ const std::map<std::string, Known> KERNELS = {
     KERNEL_THAT_WAITS(sgemm_registers),
     KERNEL_THAT_WAITS(sgemm_vector),
     KERNEL_THAT_WAITS(sgemm_warp),
+    KERNEL_THAT_WAITS(sgemm_pipelined),
+    KERNEL_THAT_WAITS(sgemm_wide),
     KERNEL_THAT_WAITS(planted_divergence),
     KERNEL_THAT_WAITS(planted_rotation),
     KERNEL(planted_barrier),
