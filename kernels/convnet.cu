@@ -73,14 +73,17 @@ __device__ int unpadded(const Convolution& c, int place)
 }
 
 // The filters of `count` channels of y from the one at `first` on, and 0 to the end of the groups:
-// (groups, GROUP, C, pitch).
+// (groups, GROUP, C, pitch). Behind the taps of the first channel of x is the bias.
 __device__ auto filters(const Convolution& c, const float* parameters, int first, int count)
 {
     int taps = c.s.kh * c.s.kw, inside = count * c.s.c;
     const float* from = parameters + c.weight + first * c.s.c * taps;
+    const float* bias = parameters + c.bias + first;
     return coming<2>(c.groups.by * GROUP * c.s.c * c.pitch.by, [=, &c](int place) {
         int filter = place / c.pitch, tap = place % c.pitch;
-        return tap < taps && filter < inside ? from[filter * taps + tap] : 0;
+        bool of_bias = tap == taps && filter % c.inputs == 0;
+        const float* number = of_bias ? bias + filter / c.inputs : from + filter * taps + tap;
+        return (of_bias || tap < taps) && filter < inside ? *number : 0;
     });
 }
 
@@ -122,8 +125,7 @@ __device__ void correlate_group(
 // planes: (C, area), weights: (groups, GROUP, C, pitch), sums: (slices, groups, GROUP, windows, 4)
 template <int K, typename F>
 __device__ void convolve(
-    const Convolution& c, const float* planes, const float* weights, const float* bias, int count,
-    float* sums, F put)
+    const Convolution& c, const float* planes, const float* weights, int count, float* sums, F put)
 {
     int windows = c.windows.by, apart = c.s.c * pitch(K);
     float4* all = (float4*)sums;
@@ -147,7 +149,7 @@ __device__ void convolve(
             sum = {sum.x + four.x, sum.y + four.y, sum.z + four.z, sum.w + four.w};
         }
         int o = place / c.windows, window = place % c.windows;
-        float b = bias[o], y[4] = {sum.x + b, sum.y + b, sum.z + b, sum.w + b};
+        float b = weights[o * apart + K * K], y[4] = {sum.x + b, sum.y + b, sum.z + b, sum.w + b};
         // The first maximum; of several NaN the last, as on the CPU.
         int best = 0;
         for (int k = 1; k < 4; k++)
@@ -161,13 +163,12 @@ __device__ void convolve(
 
 template <typename F>
 __device__ void convolve_any(
-    const Convolution& c, const float* planes, const float* weights, const float* bias, int count,
-    float* sums, F put)
+    const Convolution& c, const float* planes, const float* weights, int count, float* sums, F put)
 {
     if (c.s.kh == 5)
-        convolve<5>(c, planes, weights, bias, count, sums, put);
+        convolve<5>(c, planes, weights, count, sums, put);
     else
-        convolve<3>(c, planes, weights, bias, count, sums, put);
+        convolve<3>(c, planes, weights, count, sums, put);
 }
 
 // Numbers that all threads' sums take.
@@ -231,7 +232,7 @@ extern "C" __global__ void __launch_bounds__(1024, 1) convnet_forward(
             first_y[index] = value;
             first_winners[index] = winner;
         };
-        convolve_any(first, planes, first_weights, parameters + first.bias, first.s.o, sums, put);
+        convolve_any(first, planes, first_weights, first.s.o, sums, put);
         __syncthreads();
     }
     auto put = [=](int o, int window, float value, int winner) {
@@ -240,7 +241,7 @@ extern "C" __global__ void __launch_bounds__(1024, 1) convnet_forward(
         last_y[index] = value;
         last_winners[index] = winner;
     };
-    convolve_any(last, two ? between : planes, weights, parameters + last.bias + begin, count, sums, put);
+    convolve_any(last, two ? between : planes, weights, count, sums, put);
     __syncthreads();
 
     // Half a warp an output, so that a block has all of a small layer's at once.
@@ -291,7 +292,7 @@ __device__ float follow(
     return sum;
 }
 
-// A block's shared memory: values and their gradients (width each), parameters of the other linear layers, what threads that share the outputs
+// A block's shared memory: values and their gradients (width each), parameters of the other linear layers, what the parts gave to the first one's output, what threads that share the outputs
 // of the first linear layer out give to the gradients by its inputs, winners of the last y, planes of x (C, area); and of a network of two, of its share of the channels between: winners and gradients of
 // the first y, padded planes of it, and of its gradient a plane for each warp of a team; and for each warp
 // what its lanes have added up.
@@ -320,7 +321,8 @@ extern "C" __global__ void __launch_bounds__(1024, 1) convnet_backward(
     float* mine = shared;
     float* d_mine = mine + c.width;
     float* of_others = d_mine + c.width;
-    float* shares = of_others + net.others;
+    float* parts_of_hidden = of_others + net.others;
+    float* shares = parts_of_hidden + net.parts.by * dense.outputs;
     int* winners = (int*)(shares + dense.inputs * net.sharers);
     float* planes = (float*)(winners + last.s.o * last_windows);
     float* sums = planes + first.s.c * first.area.by;
@@ -329,8 +331,10 @@ extern "C" __global__ void __launch_bounds__(1024, 1) convnet_backward(
     float* between = d_between + net.most * windows;
     float* d_planes = between + net.most * last.area.by;
     partial += slice * dense.weight;
-    // The parameters behind the first linear layer's.
-    int others_at = net.others > 0 ? dense.bias + dense.outputs : 0;
+    // The parameters behind the first linear layer's weight, where a block keeps its own.
+    int others_at = net.others > 0 ? dense.bias : 0;
+    const float* rest = net.others > 0 ? of_others - others_at : parameters;
+    int tasks = two ? count * members : 0;
 
     for (int example = slice; example < n; example += net.slices) {
         // The example before may still be read.
@@ -341,11 +345,8 @@ extern "C" __global__ void __launch_bounds__(1024, 1) convnet_backward(
         };
         Step step = progress->present;
         auto y = coming(dense.inputs, [=](int i) { return last_y[example * dense.inputs + i]; });
-        auto hidden_y = coming(dense.outputs, [=, &net, &dense](int o) {
-            const float* of_parts = hidden + example * net.parts.by * dense.outputs + o;
-            return parameters[dense.bias + o]
-                + sum_of<4>(0, net.parts.by, 1, [=](int other) { return of_parts[other * dense.outputs]; });
-        });
+        int of_parts = net.parts.by * dense.outputs;
+        auto sums_of_parts = coming(of_parts, [=](int place) { return hidden[example * of_parts + place]; });
         auto won = coming(last.s.o * last_windows, [=](int place) {
             return last_winners[example * last.s.o * last_windows + place];
         });
@@ -371,19 +372,31 @@ extern "C" __global__ void __launch_bounds__(1024, 1) convnet_backward(
             bool wanted = sharer < net.sharers && o < dense.outputs;
             ahead[k] = wanted ? weights[o * dense.inputs + column] : 0;
         }
-        int label = threadIdx.x < 32 ? labels[order[step.start + example]] : 0;
+        // A warp has a channel between and every so manieth channel of the last y, a lane a tap.
+        auto weight_of = [=, &net, &last](int task, int o) {
+            int filter = o * last.s.c + begin + task / net.members;
+            bool wanted = task < tasks && o < last.s.o && lane < last_taps;
+            return wanted ? parameters[last.weight + filter * last_taps + lane] : 0;
+        };
+        float weight = weight_of(warp, warp % net.members);
+        unsigned labelled = order[step.start + example];
         arrive(y, mine);
-        arrive(hidden_y, mine + dense.y);
+        arrive(sums_of_parts, parts_of_hidden);
         arrive(won, winners);
         arrive(image, planes);
         arrive(others, of_others);
         arrive(between_won, between_winners);
         arrive(of_share, between);
-        for (int place = threadIdx.x; two && place < count * members * last.area.by; place += blockDim.x)
+        for (int place = threadIdx.x; place < tasks * last.area.by; place += blockDim.x)
             d_planes[place] = 0;
-
+        int label = labels[labelled];
+        __syncthreads();
+        for (int o = threadIdx.x; o < dense.outputs; o += blockDim.x) {
+            float sum = rest[dense.bias + o];
+            for (int other = 0; other < net.parts.by; other++) sum += parts_of_hidden[other * dense.outputs + o];
+            mine[dense.y + o] = sum;
+        }
         Draws draws = {seed, step.done, example, true};
-        const float* rest = net.others > 0 ? of_others - others_at : parameters;
         forward_of(rest, c, 1, draws, mine);
         if (threadIdx.x < 32) {
             bool right;
@@ -421,16 +434,16 @@ extern "C" __global__ void __launch_bounds__(1024, 1) convnet_backward(
         }
 
         if (two) {
-            // A warp has a channel between and every so manieth channel of the last y.
-            for (int task = warp; task < count * members; task += warps) {
+            for (int task = warp; task < tasks; task += warps) {
                 int channel = task / net.members, member = task % net.members;
+                if (task != warp) weight = weight_of(task, member);
                 for (int o = member; o < last.s.o; o += members) {
-                    int filter = o * last.s.c + begin + channel;
-                    int index = last.weight + filter * last_taps + lane;
-                    float weight = lane < last_taps ? parameters[index] : 0;
+                    float next = weight_of(task, o + members);
                     float sum = follow(
                         last, winners + o * last_windows, d_mine + o * last_windows, 0, last_windows,
                         between + channel * last.area.by, weight, d_planes + task * last.area.by);
+                    weight = next;
+                    int index = last.weight + (o * last.s.c + begin + channel) * last_taps + lane;
                     if (lane < last_taps)
                         put(index, sum);
                     else if (lane == last_taps && begin + channel == 0)

@@ -78,7 +78,8 @@ struct Convnet {
     // Inputs of the first linear layer, and threads that share its outputs out for each of them.
     Divisor features;
     int sharers;
-    // Parameters of the other linear layers, if they are few enough to be kept by each block, else 0.
+    // Parameters behind the first linear layer's weight, if they are few enough that each block keeps its own,
+    // else 0.
     int others;
     Classifier classifier;
 };

@@ -341,8 +341,10 @@ fn the_gradient_of_a_batch_agrees_with_the_reference() {
 /// and of 150 examples one or two.
 #[test]
 fn small_convnets_learn_what_the_reference_learns() {
+    let [tutorial, ..] = Preset::ALL;
+    let tutorial = network(&format!("input 1x28x28, {}", tutorial.description(4)));
+    agree_over_a_batch(&tutorial, [1, 2, 5, 40]);
     for text in [
-        "input 1x28x28, conv2d 10 5, relu, max_pool2d 2, conv2d 20 5, relu, max_pool2d 2, flatten, linear 50, linear 4",
         "input 2x13x15, conv2d 3 3 padding=1, relu, max_pool2d 2, conv2d 5 5 padding=2, relu, max_pool2d 2, \
          flatten, linear 7, relu, dropout 0.4, linear 4",
         "input 1x12x11, conv2d 40 3, relu, max_pool2d 2, conv2d 6 3 padding=1x0, relu, max_pool2d 2, flatten, linear 4",

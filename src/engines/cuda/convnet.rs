@@ -24,7 +24,7 @@ const GROUP: usize = 2;
 /// Numbers that all threads' sums may take.
 const MOST_SUMS: usize = 6144;
 
-/// The most parameters behind the first linear layer's of which each block keeps its own.
+/// The most parameters behind the first linear layer's weight of which each block keeps its own.
 const MOST_OTHERS: usize = 2048;
 
 /// Lanes of a warp, and warps of a block.
@@ -73,7 +73,7 @@ impl Convnet {
             *of = convolution(fused, &network.layers()[stage.layer])?;
         }
         let dense = &classifier.of[0];
-        let others = network.parameter_count() - size(dense.bias + dense.outputs);
+        let others = network.parameter_count() - size(dense.bias);
         if others <= MOST_OTHERS {
             sizes.others = sizes::int(others).ok()?;
         }
@@ -145,6 +145,7 @@ impl Convnet {
         let sharers = (EXAMPLE_THREADS as usize / features).max(1);
         let mut backward = 2 * size(sizes.classifier.width)
             + size(sizes.others)
+            + parts * size(sizes.classifier.of[0].outputs)
             + features * sharers
             + outputs[last] * of_last.windows.by()
             + size(of_first.s.c) * of_first.area.by()
