@@ -40,8 +40,10 @@ __device__ auto coming(int count, F of)
 {
     Coming<N, decltype(of(0)), F> coming = {of, count, {}};
 #pragma unroll
-    for (int k = 0; k < N; k++)
-        coming.first[k] = of(min((int)(threadIdx.x + k * blockDim.x), max(count - 1, 0)));
+    for (int k = 0; k < N; k++) {
+        int place = threadIdx.x + k * blockDim.x;
+        if (place < count) coming.first[k] = of(place);
+    }
     return coming;
 }
 
@@ -256,46 +258,63 @@ extern "C" __global__ void __launch_bounds__(1024, 1) convnet_forward(
     }
 }
 
-// A pair of channels, by a warp: for each of the windows from `begin` to `end` that passed a gradient on, each lane
-// adds what its tap's pixel of x has to the gradient by its weight, which is returned, and what its weight
-// gives to d_x, if there is one. The lane behind the taps has the bias.
+// A winner whose gradient is not stopped: where its window of x begins in a padded plane, and the gradient.
+struct __align__(8) Winner {
+    int place;
+    float gradient;
+};
+
+// The winners among the windows from `begin` to `end`, in their order, by a warp; returns how many they are.
 //
-// winners, d_y: (windows); x, d_x: a padded plane each.
-__device__ float follow(
-    const Convolution& c, const int* winners, const float* d_y, int begin, int end,
-    const float* x, float weight, float* d_x)
+// winners, d_y: (windows); list: (end - begin)
+__device__ int list_winners(
+    const Convolution& c, const int* winners, const float* d_y, int begin, int end, Winner* list)
 {
-    int lane = threadIdx.x % 32, taps = c.s.kh * c.s.kw, width = c.width.by;
-    // A kernel is 3 or 5 wide.
-    int row = c.s.kw == 5 ? lane / 5 : lane / 3, tap = row * width + lane - row * c.s.kw;
-    float sum = 0;
+    int lane = threadIdx.x % 32, count = 0;
     for (int first = begin; first < end; first += 32) {
         int window = first + lane;
         int pixel = window < end ? winners[window] : -1;
-        float gradient = pixel < 0 ? 0 : d_y[window];
-        int place = pixel < 0 ? 0 : pixel / c.ow * width + pixel % c.ow;
-        unsigned left = __ballot_sync(0xffffffffu, pixel >= 0);
-        for (; left != 0; left &= left - 1) {
-            int next = __ffs(left) - 1;
-            float d = __shfl_sync(0xffffffffu, gradient, next);
-            int at = __shfl_sync(0xffffffffu, place, next) + tap;
-            if (lane < taps) {
-                sum += d * x[at];
-                if (d_x != nullptr) d_x[at] += d * weight;
-            } else if (lane == taps) {
-                sum += d;
-            }
-            // The next winner's pixels may be this one's.
-            if (d_x != nullptr) __syncwarp();
-        }
+        unsigned won = __ballot_sync(0xffffffffu, pixel >= 0);
+        int before = __popc(won & ((1u << lane) - 1));
+        if (pixel >= 0)
+            list[count + before] = {pixel / c.ow * c.width.by + pixel % c.ow, d_y[window]};
+        count += __popc(won);
     }
-    return sum;
+    return count;
 }
 
-// A block's shared memory: values and their gradients (width each), parameters of the other linear layers, what the parts gave to the first one's output, what threads that share the outputs
-// of the first linear layer out give to the gradients by its inputs, winners of the last y, planes of x (C, area); and of a network of two, of its share of the channels between: winners and gradients of
-// the first y, padded planes of it, and of its gradient a plane for each warp of a team; and for each warp
-// what its lanes have added up.
+// A pair of channels, by a warp, a lane a tap: to the gradient by its weight, which is returned, each winner adds
+// what its tap's pixel of x has, and to d_x, if there is one, what its weight gives. The lane behind the
+// taps has the bias.
+//
+// x, d_x: a padded plane each
+__device__ float follow(
+    const Convolution& c, const Winner* list, int count, const float* x, float weight, float* d_x)
+{
+    int lane = threadIdx.x % 32, taps = c.s.kh * c.s.kw;
+    // A kernel is 3 or 5 wide. Lanes without a tap do as the first one does, but add nothing to d_x.
+    int row = c.s.kw == 5 ? lane / 5 : lane / 3;
+    int tap = lane < taps ? row * c.width.by + lane - row * c.s.kw : 0;
+    float sum = 0, of_bias = 0;
+    for (int k = 0; k < count; k++) {
+        Winner winner = list[k];
+        int at = winner.place + tap;
+        sum += winner.gradient * x[at];
+        of_bias += winner.gradient;
+        if (d_x == nullptr) continue;
+        // The next winner's pixels may be this one's.
+        if (lane < taps) d_x[at] += winner.gradient * weight;
+        __syncwarp();
+    }
+    return lane < taps ? sum : of_bias;
+}
+
+// A block's shared memory: lists of the last y's winners; for the gradient of the first y a plane for each warp that
+// adds to it, and then the lists of that one's winners; values and their gradients (width each);
+// parameters of the other linear layers; what the parts gave to the first one's output, and what threads
+// that share its outputs out give to the gradients by its inputs; winners of the last y, and how many
+// count; planes of x (C, area), and what each warp's lanes have added up; and of its share of the channels
+// between the convolutions, winners and gradients of the first y and padded planes of it.
 //
 // partial: (slices, parameters of the convolutions); labels: (all). A block has every so manieth example.
 extern "C" __global__ void __launch_bounds__(1024, 1) convnet_backward(
@@ -318,18 +337,23 @@ extern "C" __global__ void __launch_bounds__(1024, 1) convnet_backward(
     int taps = first.s.kh * first.s.kw, last_taps = last.s.kh * last.s.kw;
     int members = net.members.by, segments = net.segments.by;
 
-    float* mine = shared;
+    // On boundaries of 8 bytes, which an even number of numbers keeps.
+    Winner* lists = (Winner*)shared;
+    float* d_planes = (float*)(lists + last.s.o * last_windows);
+    Winner* first_lists = (Winner*)d_planes;
+    int of_lists = 2 * net.most * first.s.c * windows, of_planes = two ? net.most * members * last.area.by : 0;
+    float* mine = d_planes + max(of_lists, of_planes);
     float* d_mine = mine + c.width;
     float* of_others = d_mine + c.width;
     float* parts_of_hidden = of_others + net.others;
     float* shares = parts_of_hidden + net.parts.by * dense.outputs;
     int* winners = (int*)(shares + dense.inputs * net.sharers);
-    float* planes = (float*)(winners + last.s.o * last_windows);
+    int* counts = winners + last.s.o * last_windows;
+    float* planes = (float*)(counts + last.s.o);
     float* sums = planes + first.s.c * first.area.by;
     int* between_winners = (int*)(sums + net.most * first.s.c * segments * 32);
     float* d_between = (float*)(between_winners + net.most * windows);
     float* between = d_between + net.most * windows;
-    float* d_planes = between + net.most * last.area.by;
     partial += slice * dense.weight;
     // The parameters behind the first linear layer's weight, where a block keeps its own.
     int others_at = net.others > 0 ? dense.bias : 0;
@@ -366,11 +390,13 @@ extern "C" __global__ void __launch_bounds__(1024, 1) convnet_backward(
         float ahead[AHEAD];
         int column = threadIdx.x % net.features, sharer = threadIdx.x / net.features;
         const float* weights = parameters + dense.weight;
+        const float* weight_ahead = weights + sharer * dense.inputs + column;
+        int o_ahead = sharer < net.sharers ? sharer : dense.outputs;
 #pragma unroll
         for (int k = 0; k < AHEAD; k++) {
-            int o = sharer + k * net.sharers;
-            bool wanted = sharer < net.sharers && o < dense.outputs;
-            ahead[k] = wanted ? weights[o * dense.inputs + column] : 0;
+            ahead[k] = o_ahead < dense.outputs ? *weight_ahead : 0;
+            weight_ahead += net.sharers * dense.inputs;
+            o_ahead += net.sharers;
         }
         // A warp has a channel between and every so manieth channel of the last y, a lane a tap.
         auto weight_of = [=, &net, &last](int task, int o) {
@@ -434,14 +460,21 @@ extern "C" __global__ void __launch_bounds__(1024, 1) convnet_backward(
         }
 
         if (two) {
+            for (int o = warp; o < last.s.o; o += warps) {
+                int found = list_winners(
+                    last, winners + o * last_windows, d_mine + o * last_windows, 0, last_windows,
+                    lists + o * last_windows);
+                if (lane == 0) counts[o] = found;
+            }
+            __syncthreads();
             for (int task = warp; task < tasks; task += warps) {
                 int channel = task / net.members, member = task % net.members;
                 if (task != warp) weight = weight_of(task, member);
                 for (int o = member; o < last.s.o; o += members) {
                     float next = weight_of(task, o + members);
                     float sum = follow(
-                        last, winners + o * last_windows, d_mine + o * last_windows, 0, last_windows,
-                        between + channel * last.area.by, weight, d_planes + task * last.area.by);
+                        last, lists + o * last_windows, counts[o], between + channel * last.area.by, weight,
+                        d_planes + task * last.area.by);
                     weight = next;
                     int index = last.weight + (o * last.s.c + begin + channel) * last_taps + lane;
                     if (lane < last_taps)
@@ -471,9 +504,12 @@ extern "C" __global__ void __launch_bounds__(1024, 1) convnet_backward(
         int pairs = count * first.s.c;
         for (int task = warp; task < pairs * segments; task += warps) {
             int pair = task / net.segments, segment = task % net.segments, o = pair / first.inputs;
-            sums[task * 32 + lane] = follow(
-                first, of_winners + o * windows, d_y + o * windows, windows * segment / net.segments,
-                windows * (segment + 1) / net.segments, planes + (pair - o * first.s.c) * first.area.by, 0, nullptr);
+            int from = windows * segment / net.segments, to = windows * (segment + 1) / net.segments;
+            Winner* list = first_lists + pair * windows + from;
+            int found = list_winners(first, of_winners + o * windows, d_y + o * windows, from, to, list);
+            __syncwarp();
+            sums[task * 32 + lane]
+                = follow(first, list, found, planes + (pair - o * first.s.c) * first.area.by, 0, nullptr);
         }
         __syncthreads();
         for (int place = threadIdx.x; place < pairs * 32; place += blockDim.x) {
@@ -491,10 +527,10 @@ extern "C" __global__ void __launch_bounds__(1024, 1) convnet_backward(
 }
 
 // The gradients, each a sum over slices or examples, and with `learns` the update by them: a block has 32
-// parameters, and its warps share the sum out. The block behind them counts the step.
+// parameters, and its four warps share the sum out. The block behind them counts the step.
 //
 // gradients: (P); losses, rights: (N).
-extern "C" __global__ void __launch_bounds__(256) convnet_update(
+extern "C" __global__ void __launch_bounds__(128) convnet_update(
     float* parameters, float* gradients, float* first_moment, float* second_moment,
     const float* partial, const float* values, const float* d_values, const float* losses,
     const int* rights, const Step* steps, Progress* progress, int n, int slices, int count, int learns,
@@ -512,7 +548,7 @@ extern "C" __global__ void __launch_bounds__(256) convnet_update(
         if (threadIdx.x == 0) count_step(steps, progress, loss, right, n);
         return;
     }
-    __shared__ float sums[8][32];
+    __shared__ float sums[4][32];
     int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     int index = blockIdx.x * 32 + lane, convolutions = c.of[0].weight;
     bool inside = index < count;
@@ -524,18 +560,18 @@ extern "C" __global__ void __launch_bounds__(256) convnet_update(
     float sum = 0;
     if (inside && index < convolutions) {
         sum = sum_of<8>(
-            warp, slices, 8, [=](int slice) { return partial[slice * convolutions + index]; });
+            warp, slices, 4, [=](int slice) { return partial[slice * convolutions + index]; });
     } else if (inside) {
         Factors factors = factors_of(c, index);
         int width = c.width;
-        sum = sum_of<8>(warp, n, 8, [=](int example) {
+        sum = sum_of<8>(warp, n, 4, [=](int example) {
             return product_of(factors, values, d_values, example * width);
         });
     }
     sums[warp][lane] = sum;
     __syncthreads();
     if (warp != 0 || !inside) return;
-    for (int other = 1; other < 8; other++) sum += sums[other][lane];
+    for (int other = 1; other < 4; other++) sum += sums[other][lane];
     gradients[index] = sum;
     if (learns) put_parameter(vectors, index, updated(rule, step, p, sum));
 }

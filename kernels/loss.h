@@ -12,15 +12,20 @@ __device__ float warp_loss(const float* z, int label, float* d_z, int n, int k, 
     int lane = threadIdx.x % 32;
     // The first maximum. A lane without a class has none.
     int best = min(lane, k - 1);
-    for (int c = lane; c < k; c += 32)
-        if (z[c] > z[best]) best = c;
+    float maximum = z[best], sum = 0, mean = 0;
+    for (int c = lane + 32; c < k; c += 32)
+        if (z[c] > maximum) maximum = z[best = c];
     for (int half = 16; half > 0; half /= 2) {
-        int other = __shfl_xor_sync(0xffffffffu, best, half);
-        if (z[other] > z[best] || (z[other] == z[best] && other < best)) best = other;
+        float other = __shfl_xor_sync(0xffffffffu, maximum, half);
+        int of_other = __shfl_xor_sync(0xffffffffu, best, half);
+        if (other > maximum || (other == maximum && of_other < best)) {
+            maximum = other;
+            best = of_other;
+        }
     }
     // With NaN among them the lanes may not agree; it is passed on all the same.
     best = __shfl_sync(0xffffffffu, best, 0);
-    float maximum = z[best], sum = 0, mean = 0;
+    maximum = __shfl_sync(0xffffffffu, maximum, 0);
     for (int c = lane; c < k; c += 32) sum += expf(z[c] - maximum);
     sum = warp_sum(sum);
     float logarithm = logf(sum);

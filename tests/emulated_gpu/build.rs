@@ -22,7 +22,10 @@ fn main() {
     kernels
         .file("src/emulation.cpp")
         .include("../../kernels")
-        .flag_if_supported("-Wno-unknown-pragmas");
+        .flag_if_supported("-Wno-unknown-pragmas")
+        // A GPU reads two or four numbers together only where such a group may begin.
+        .flag_if_supported("-fsanitize=alignment")
+        .flag_if_supported("-fsanitize-undefined-trap-on-error");
     // `address` or `thread`, for scripts/soundness.sh. Rust's linker is not told by the compiler which
     // library a sanitizer needs.
     match std::env::var("EMULATED_GPU_SANITIZER").as_deref() {

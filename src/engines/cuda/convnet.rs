@@ -31,8 +31,8 @@ const MOST_OTHERS: usize = 2048;
 const LANES: usize = 32;
 const WARPS: usize = EXAMPLE_THREADS as usize / LANES;
 
-/// Threads of a block of the update: 8 warps share the sums of 32 parameters out.
-const UPDATE_THREADS: u32 = 256;
+/// Threads of a block of the update: four warps share the sums of 32 parameters out.
+const UPDATE_THREADS: u32 = 128;
 
 /// A network that the kernels are for.
 pub(super) struct Convnet {
@@ -147,12 +147,19 @@ impl Convnet {
             + size(sizes.others)
             + parts * size(sizes.classifier.of[0].outputs)
             + features * sharers
-            + outputs[last] * of_last.windows.by()
+            // Winners, how many count, and two numbers for each that does.
+            + outputs[last] * (3 * of_last.windows.by() + 1)
             + size(of_first.s.c) * of_first.area.by()
             + pairs * segments * LANES;
+        let lists = 2 * pairs * of_first.windows.by();
         if two {
-            backward += most * (2 * of_first.windows.by() + (1 + members) * of_last.area.by());
+            backward += most * (2 * of_first.windows.by() + of_last.area.by());
         }
+        // First planes for each warp that adds to them, and then lists.
+        backward += match two {
+            true => lists.max(most * members * of_last.area.by()),
+            false => lists,
+        };
 
         sizes.parts = Divisor::new(parts)?;
         sizes.slices = sizes::int(Self::slices(n)).ok()?;

@@ -103,7 +103,7 @@ inline unsigned __ballot_sync(unsigned mask, int predicate) { return emulation::
 inline int __any_sync(unsigned mask, int predicate) { return emulation::vote(mask, predicate) != 0; }
 inline int __all_sync(unsigned mask, int predicate) { return emulation::vote(mask, predicate) == mask; }
 
-inline int __ffs(int bits) { return __builtin_ffs(bits); }
+inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
 
 // Integers alone: a sum of floats by atomics would not be the same from run to run.
 inline int atomicAdd(int* place, int by)
