@@ -284,10 +284,11 @@ __device__ int list_winners(
 }
 
 // A pair of channels, by a warp, a lane a tap: to the gradient by its weight, which is returned, each winner adds
-// what its tap's pixel of x has, and to d_x, if there is one, what its weight gives. The lane behind the
+// what its tap's pixel of x has, and to d_x, if it is wanted, what its weight gives. The lane behind the
 // taps has the bias.
 //
 // x, d_x: a padded plane each
+template <bool INPUT>
 __device__ float follow(
     const Convolution& c, const Winner* list, int count, const float* x, float weight, float* d_x)
 {
@@ -301,9 +302,9 @@ __device__ float follow(
         int at = winner.place + tap;
         sum += winner.gradient * x[at];
         of_bias += winner.gradient;
-        if (d_x == nullptr) continue;
-        // The next winner's pixels may be this one's.
+        if (!INPUT) continue;
         if (lane < taps) d_x[at] += winner.gradient * weight;
+        // The next winner's pixels may be this one's.
         __syncwarp();
     }
     return lane < taps ? sum : of_bias;
@@ -472,7 +473,7 @@ extern "C" __global__ void __launch_bounds__(1024, 1) convnet_backward(
                 if (task != warp) weight = weight_of(task, member);
                 for (int o = member; o < last.s.o; o += members) {
                     float next = weight_of(task, o + members);
-                    float sum = follow(
+                    float sum = follow<true>(
                         last, lists + o * last_windows, counts[o], between + channel * last.area.by, weight,
                         d_planes + task * last.area.by);
                     weight = next;
@@ -509,7 +510,7 @@ extern "C" __global__ void __launch_bounds__(1024, 1) convnet_backward(
             int found = list_winners(first, of_winners + o * windows, d_y + o * windows, from, to, list);
             __syncwarp();
             sums[task * 32 + lane]
-                = follow(first, list, found, planes + (pair - o * first.s.c) * first.area.by, 0, nullptr);
+                = follow<false>(first, list, found, planes + (pair - o * first.s.c) * first.area.by, 0, nullptr);
         }
         __syncthreads();
         for (int place = threadIdx.x; place < pairs * 32; place += blockDim.x) {
