@@ -49,16 +49,19 @@ GOALS = {
 def build(folder):
     root = HERE.parent
     folder.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["cargo", "build", "--release", "--locked"], cwd=root, check=True)
-    programs = {"longhand": root / "target/release/longhand"}
+    programs = {}
     tests = [word for test in TESTS for word in ("--test", test)]
-    for words in (["test", "--release", *tests], ["bench", "--bench", "kernels"]):
-        command = ["cargo", *words, "--locked", "--no-run", "--message-format=json"]
+    for words in (
+        ["build", "--release"],
+        ["test", "--release", *tests, "--no-run"],
+        ["bench", "--bench", "kernels", "--no-run"],
+    ):
+        command = ["cargo", *words, "--locked", "--message-format=json"]
         messages = subprocess.run(command, cwd=root, check=True, stdout=subprocess.PIPE, text=True)
         for line in messages.stdout.splitlines():
             message = json.loads(line)
             name = message.get("target", {}).get("name")
-            if message.get("executable") and name in [*TESTS, "kernels"]:
+            if message.get("executable") and name in ["longhand", *TESTS, "kernels"]:
                 programs[name] = message["executable"]
     for name, program in programs.items():
         stripped = folder / name
