@@ -9,8 +9,8 @@
 // needs no other block: their gradients, the last convolution's weights that read them and the first one's
 // that make them. With one convolution the shares are of its channels.
 //
-// x: (N, C, H, W); y and winners of a convolution: (N, O, ph, pw), the winner a pixel of its plane, or -1
-// where ReLU stopped it.
+// x: (N, C, H, W), of which only pixels that windows reach are written; y and winners of a convolution:
+// (N, O, ph, pw), the winner a pixel of its plane, or -1 where ReLU stopped it.
 
 #include "classifier.h"
 #include "loss.h"
@@ -64,8 +64,8 @@ __device__ void arrive(const Coming<N, T, F>& coming, T* to)
     arrive(coming, [=](int place, T value) { to[place] = value; });
 }
 
-// The place in (channels, H, W) of a place in planes of x with their padding, or -1 in the border. They are as
-// large as the pooled windows need, and their rows are even, so that two numbers are one load.
+// The place in (channels, H, W) of a place in planes of x with their padding, or -1 in the border. They
+// are as large as the pooled windows need, and their rows are even, so that two numbers are one load.
 __device__ int unpadded(const Convolution& c, int place)
 {
     int channel = place / c.area, rest = place % c.area;
@@ -89,8 +89,8 @@ __device__ auto filters(const Convolution& c, const float* parameters, int first
     });
 }
 
-// Adds a channel of x to the sums of a tile of 2 x 2 pixels of a group: K + 1 by K + 1 numbers, each used up to
-// four times a filter, and K K weights, each used four times.
+// Adds a channel of x to the sums of a tile of 2 x 2 pixels of a group: K + 1 by K + 1 numbers, each used
+// up to four times a filter, and K K weights, each used four times.
 template <int K>
 __device__ void correlate_group(
     const float* from, int width, const float* weights, int apart, float (&sums)[GROUP][4])
@@ -121,8 +121,8 @@ __device__ void correlate_group(
         }
 }
 
-// `count` channels of y, of which `put` is given channel, window, value and winner. A tile is a window; the
-// threads are (slice, group, window), and a slice takes every so manieth channel of x.
+// `count` channels of y, of which `put` is given channel, window, value and winner. A tile is a window;
+// the threads are (slice, group, window), and a slice takes every so manieth channel of x.
 //
 // planes: (C, area), weights: (groups, GROUP, C, pitch), sums: (slices, groups, GROUP, windows, 4)
 template <int K, typename F>
@@ -141,7 +141,8 @@ __device__ void convolve(
             correlate_group<K>(
                 from + channel * c.area.by, c.width.by, filters + channel * pitch(K), apart, mine);
         for (int g = 0; g < GROUP; g++)
-            all[(row * GROUP + g) * windows + window] = {mine[g][0], mine[g][1], mine[g][2], mine[g][3]};
+            all[(row * GROUP + g) * windows + window]
+                = {mine[g][0], mine[g][1], mine[g][2], mine[g][3]};
     }
     __syncthreads();
     for (int place = threadIdx.x; place < count * windows; place += blockDim.x) {
@@ -154,12 +155,14 @@ __device__ void convolve(
         float b = weights[o * apart + K * K], y[4] = {sum.x + b, sum.y + b, sum.z + b, sum.w + b};
         // The first maximum; of several NaN the last, as on the CPU.
         int best = 0;
+        float most = y[0];
+#pragma unroll
         for (int k = 1; k < 4; k++)
-            if (y[k] > y[best] || y[k] != y[k]) best = k;
+            if (y[k] > most || y[k] != y[k]) most = y[best = k];
         int pixel = (window / c.pw * 2 + best / 2) * c.s.ow + window % c.pw * 2 + best % 2;
         // NaN is not stopped.
-        bool stopped = y[best] <= 0;
-        put(o, window, stopped ? 0 : y[best], stopped ? -1 : pixel);
+        bool stopped = most <= 0;
+        put(o, window, stopped ? 0 : most, stopped ? -1 : pixel);
     }
 }
 
@@ -193,7 +196,7 @@ extern "C" __global__ void __launch_bounds__(1024, 1) convnet_forward(
     const Convolution& last = net.of[two];
     int n = (int)blockIdx.x / net.parts, part = (int)blockIdx.x % net.parts;
     int begin = last.s.o * part / net.parts, count = last.s.o * (part + 1) / net.parts - begin;
-    int pixels = first.s.c * first.pixels.by;
+    int pixels = first.s.c * first.pixels;
 
     float* numbers = shared;
     float* weights = numbers + first.s.c * 256;
@@ -213,7 +216,8 @@ extern "C" __global__ void __launch_bounds__(1024, 1) convnet_forward(
     arrive(last_filters, weights);
     if (two) {
         arrive(first_filters, first_weights);
-        for (int place = threadIdx.x; place < last.s.c * last.area.by; place += blockDim.x) between[place] = 0;
+        int count_between = last.s.c * last.area.by;
+        for (int place = threadIdx.x; place < count_between; place += blockDim.x) between[place] = 0;
     }
     arrive(of_bytes, numbers);
     __syncthreads();
@@ -225,10 +229,12 @@ extern "C" __global__ void __launch_bounds__(1024, 1) convnet_forward(
     __syncthreads();
     if (two) {
         auto put = [=](int o, int window, float value, int winner) {
-            int row = window / first.pw + last.s.padding_h, column = window % first.pw + last.s.padding_w;
+            int row = window / first.pw + last.s.padding_h;
+            int column = window % first.pw + last.s.padding_w;
             // Where the last pooling leaves a row or column out, no window reaches it.
             int place = row * last.width.by + column;
-            if (place < last.area.by && column < last.width.by) between[o * last.area.by + place] = value;
+            if (place < last.area.by && column < last.width.by)
+                between[o * last.area.by + place] = value;
             if (o % net.parts != part) return;
             int index = (n * first.s.o + o) * first.windows.by + window;
             first_y[index] = value;
@@ -238,7 +244,8 @@ extern "C" __global__ void __launch_bounds__(1024, 1) convnet_forward(
         __syncthreads();
     }
     auto put = [=](int o, int window, float value, int winner) {
-        int place = o * last.windows.by + window, index = (n * last.s.o + begin) * last.windows.by + place;
+        int place = o * last.windows.by + window;
+        int index = (n * last.s.o + begin) * last.windows.by + place;
         y[place] = value;
         last_y[index] = value;
         last_winners[index] = winner;
@@ -258,7 +265,7 @@ extern "C" __global__ void __launch_bounds__(1024, 1) convnet_forward(
     }
 }
 
-// A winner whose gradient is not stopped: where its window of x begins in a padded plane, and the gradient.
+// A winner whose gradient is not stopped: where its window of x begins in a padded plane, and its gradient.
 struct __align__(8) Winner {
     int place;
     float gradient;
@@ -283,9 +290,9 @@ __device__ int list_winners(
     return count;
 }
 
-// A pair of channels, by a warp, a lane a tap: to the gradient by its weight, which is returned, each winner adds
-// what its tap's pixel of x has, and to d_x, if it is wanted, what its weight gives. The lane behind the
-// taps has the bias.
+// A pair of channels, by a warp, a lane a tap: to the gradient by its weight, which is returned, each
+// winner adds what its tap's pixel of x has, and to d_x, if it is wanted, what its weight gives. The lane
+// behind the taps has the bias.
 //
 // x, d_x: a padded plane each
 template <bool INPUT>
@@ -310,9 +317,9 @@ __device__ float follow(
     return lane < taps ? sum : of_bias;
 }
 
-// A block's shared memory: lists of the last y's winners; for the gradient of the first y a plane for each warp that
-// adds to it, and then the lists of that one's winners; values and their gradients (width each);
-// parameters of the other linear layers; what the parts gave to the first one's output, and what threads
+// A block's shared memory: lists of the last y's winners; for the gradient of the first y a plane for each
+// warp that adds to it, and then the lists of that one's winners; values and their gradients (width each);
+// parameters behind the first linear layer's weight; what the parts gave to its output, and what threads
 // that share its outputs out give to the gradients by its inputs; winners of the last y, and how many
 // count; planes of x (C, area), and what each warp's lanes have added up; and of its share of the channels
 // between the convolutions, winners and gradients of the first y and padded planes of it.
@@ -340,9 +347,10 @@ extern "C" __global__ void __launch_bounds__(1024, 1) convnet_backward(
 
     // On boundaries of 8 bytes, which an even number of numbers keeps.
     Winner* lists = (Winner*)shared;
-    float* d_planes = (float*)(lists + last.s.o * last_windows);
+    float* d_planes = (float*)(lists + two * last.s.o * last_windows);
     Winner* first_lists = (Winner*)d_planes;
-    int of_lists = 2 * net.most * first.s.c * windows, of_planes = two ? net.most * members * last.area.by : 0;
+    int of_lists = 2 * net.most * first.s.c * windows;
+    int of_planes = two ? net.most * members * last.area.by : 0;
     float* mine = d_planes + max(of_lists, of_planes);
     float* d_mine = mine + c.width;
     float* of_others = d_mine + c.width;
@@ -350,7 +358,7 @@ extern "C" __global__ void __launch_bounds__(1024, 1) convnet_backward(
     float* shares = parts_of_hidden + net.parts.by * dense.outputs;
     int* winners = (int*)(shares + dense.inputs * net.sharers);
     int* counts = winners + last.s.o * last_windows;
-    float* planes = (float*)(counts + last.s.o);
+    float* planes = (float*)(counts + two * last.s.o);
     float* sums = planes + first.s.c * first.area.by;
     int* between_winners = (int*)(sums + net.most * first.s.c * segments * 32);
     float* d_between = (float*)(between_winners + net.most * windows);
@@ -371,13 +379,14 @@ extern "C" __global__ void __launch_bounds__(1024, 1) convnet_backward(
         Step step = progress->present;
         auto y = coming(dense.inputs, [=](int i) { return last_y[example * dense.inputs + i]; });
         int of_parts = net.parts.by * dense.outputs;
-        auto sums_of_parts = coming(of_parts, [=](int place) { return hidden[example * of_parts + place]; });
+        auto sums_of_parts
+            = coming(of_parts, [=](int place) { return hidden[example * of_parts + place]; });
         auto won = coming(last.s.o * last_windows, [=](int place) {
             return last_winners[example * last.s.o * last_windows + place];
         });
         auto image = coming(first.s.c * first.area.by, [=, &first](int place) {
             int pixel = unpadded(first, place);
-            return pixel < 0 ? 0 : x[example * first.s.c * first.pixels.by + pixel];
+            return pixel < 0 ? 0 : x[example * first.s.c * first.pixels + pixel];
         });
         auto others = coming(net.others, [=](int place) { return parameters[others_at + place]; });
         int share = (example * first.s.o + begin) * windows;
@@ -420,7 +429,8 @@ extern "C" __global__ void __launch_bounds__(1024, 1) convnet_backward(
         __syncthreads();
         for (int o = threadIdx.x; o < dense.outputs; o += blockDim.x) {
             float sum = rest[dense.bias + o];
-            for (int other = 0; other < net.parts.by; other++) sum += parts_of_hidden[other * dense.outputs + o];
+            for (int other = 0; other < net.parts.by; other++)
+                sum += parts_of_hidden[other * dense.outputs + o];
             mine[dense.y + o] = sum;
         }
         Draws draws = {seed, step.done, example, true};
@@ -474,8 +484,8 @@ extern "C" __global__ void __launch_bounds__(1024, 1) convnet_backward(
                 for (int o = member; o < last.s.o; o += members) {
                     float next = weight_of(task, o + members);
                     float sum = follow<true>(
-                        last, lists + o * last_windows, counts[o], between + channel * last.area.by, weight,
-                        d_planes + task * last.area.by);
+                        last, lists + o * last_windows, counts[o], between + channel * last.area.by,
+                        weight, d_planes + task * last.area.by);
                     weight = next;
                     int index = last.weight + (o * last.s.c + begin + channel) * last_taps + lane;
                     if (lane < last_taps)
@@ -509,8 +519,8 @@ extern "C" __global__ void __launch_bounds__(1024, 1) convnet_backward(
             Winner* list = first_lists + pair * windows + from;
             int found = list_winners(first, of_winners + o * windows, d_y + o * windows, from, to, list);
             __syncwarp();
-            sums[task * 32 + lane]
-                = follow<false>(first, list, found, planes + (pair - o * first.s.c) * first.area.by, 0, nullptr);
+            const float* plane = planes + (pair - o * first.s.c) * first.area.by;
+            sums[task * 32 + lane] = follow<false>(first, list, found, plane, 0, nullptr);
         }
         __syncthreads();
         for (int place = threadIdx.x; place < pairs * 32; place += blockDim.x) {

@@ -36,8 +36,8 @@ struct Classifier {
     Dense of[8];
 };
 
-// Something to divide by: one of two numbers whose product is less than 2^31 by the other. A division of whole
-// numbers takes a GPU a hundred cycles, the multiplication by `factor`, 2^31 / by rounded up, five.
+// Something to divide by: one of two numbers whose product is less than 2^31 by the other. A division of
+// whole numbers takes a GPU a hundred cycles, the multiplication by `factor`, 2^31 / by rounded up, five.
 struct Divisor {
     int by;
     unsigned factor;
@@ -58,8 +58,10 @@ struct Convolution {
     // A block computes so many groups of channels of y; and so many threads share the channels of x out.
     Divisor groups;
     int slices;
-    // Channels of x and pixels of one; pixels of a row of y, of a pooled plane and of a row of that.
-    Divisor inputs, pixels, ow, windows, pw;
+    // Pixels of a plane of x.
+    int pixels;
+    // Channels of x; pixels of a row of y, of a pooled plane and of a row of that.
+    Divisor inputs, ow, windows, pw;
     // A plane of x in shared memory, with padding, and a row of it; and a filter of a channel there.
     Divisor area, width, pitch;
 };
@@ -71,15 +73,15 @@ struct Convnet {
     // Blocks of an example; and slices of the examples, back.
     Divisor parts;
     int slices;
-    // Of the first convolution's channels a block has at most so many, back. Warps that share the last one's
-    // channels out for each of them, and its windows for each pair of channels.
+    // Of the first convolution's channels a block has at most so many, back. Warps that share the last
+    // one's channels out for each of them, and the first one's windows for each pair of channels.
     int most;
     Divisor members, segments;
     // Inputs of the first linear layer, and threads that share its outputs out for each of them.
     Divisor features;
     int sharers;
-    // Parameters behind the first linear layer's weight, if they are few enough that each block keeps its own,
-    // else 0.
+    // Parameters behind the first linear layer's weight, if they are few enough that each block keeps its
+    // own, else 0.
     int others;
     Classifier classifier;
 };

@@ -19,8 +19,8 @@ __device__ T block_sum(T value)
     return sums[0];
 }
 
-// What `term` says of begin, begin + step, … below end, in this order. So many terms are asked for before any
-// is waited for: one after the other, each would be waited for.
+// The sum of what `term` says of begin, begin + step, … below end, in this order. So many terms are asked
+// for before any is waited for: one after the other, each would be.
 template <int AT_ONCE, typename F>
 __device__ float sum_of(int begin, int end, int step, F term)
 {

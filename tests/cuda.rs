@@ -6,7 +6,7 @@ mod emulated;
 use std::ops::ControlFlow;
 
 use emulated::{EmulatedGpu, gpu};
-use longhand::data::{Dataset, Images, Normalisation, batches};
+use longhand::data::{Batch, Dataset, Images, Normalisation, batches};
 use longhand::engines::cuda::Rung;
 use longhand::engines::{Cuda, Engine};
 use longhand::hardware::gpu::{Gpu, peak};
@@ -20,6 +20,9 @@ const NETWORK: &str = "input 1x16x15, conv2d 3 3, relu, max_pool2d 2, conv2d 4 3
 /// One whose steps are three kernels.
 const CONVNET: &str = "input 1x16x15, conv2d 3 3, relu, max_pool2d 2, conv2d 4 3 padding=1, relu, \
                        max_pool2d 2, flatten, linear 5, relu, dropout 0.3, linear 4";
+
+/// One with a single convolution.
+const ONE_CONVOLUTION: &str = "input 1x16x15, conv2d 3 5, relu, max_pool2d 2, flatten, linear 4";
 
 fn network(text: &str) -> Network {
     let description: Description = text.parse().unwrap();
@@ -52,8 +55,8 @@ fn rules() -> [StepRule; 2] {
     [plain, other]
 }
 
-fn engine<G: Gpu>(gpu: G) -> Cuda<G> {
-    engine_on(Rung::default(), NETWORK, gpu)
+fn engine<G: Gpu>(text: &str, gpu: G) -> Cuda<G> {
+    engine_on(Rung::default(), text, gpu)
 }
 
 fn engine_on<G: Gpu>(rung: Rung, text: &str, gpu: G) -> Cuda<G> {
@@ -87,8 +90,8 @@ fn a_recorded_step_does_what_its_launches_do() {
         else {
             return;
         };
-        let [recorded, launched] = [recording, plain]
-            .map(|gpu| state_behind(&mut engine_on(Rung::default(), text, gpu), &[&data, &data]));
+        let [recorded, launched] =
+            [recording, plain].map(|gpu| state_behind(&mut engine(text, gpu), &[&data, &data]));
         assert_eq!(recorded, launched);
         assert_eq!(recorded.steps, 16);
     }
@@ -96,19 +99,24 @@ fn a_recorded_step_does_what_its_launches_do() {
 
 #[test]
 fn images_stay_only_as_long_as_they_are_the_same() {
-    if let Some(gpu) = EmulatedGpu::open() {
-        learns_from_what_it_is_given(gpu, EmulatedGpu::open().unwrap());
-    }
-    if let Some((one, other)) = gpu().zip(gpu()) {
-        learns_from_what_it_is_given(one, other);
+    for text in [NETWORK, CONVNET] {
+        if let Some((one, other)) = EmulatedGpu::open().zip(EmulatedGpu::open()) {
+            learns_from_what_it_is_given(text, one, other);
+        }
+        if let Some((one, other)) = gpu().zip(gpu()) {
+            learns_from_what_it_is_given(text, one, other);
+        }
     }
 }
 
-fn learns_from_what_it_is_given<G: Gpu>(one: G, other: G) {
+fn learns_from_what_it_is_given<G: Gpu>(text: &str, one: G, other: G) {
     let [first, second] = [0, 1].map(|seed| examples(20, seed));
-    let found = state_behind(&mut engine(one), &[&first, &first.clone(), &second, &first]);
+    let found = state_behind(
+        &mut engine(text, one),
+        &[&first, &first.clone(), &second, &first],
+    );
     // A batch brings its own images.
-    let mut fresh = engine(other);
+    let mut fresh = engine(text, other);
     let order: Vec<u32> = (0..20).rev().collect();
     for rule in rules() {
         for data in [&first, &first, &second, &first] {
@@ -128,6 +136,7 @@ fn the_same_seed_gives_the_same_bits() {
         (Rung::ImplicitGemm, NETWORK),
         (Rung::Fused, NETWORK),
         (Rung::Whole, CONVNET),
+        (Rung::Whole, ONE_CONVOLUTION),
     ] {
         if let Some(gpus) = EmulatedGpu::open().zip(EmulatedGpu::backwards()) {
             gives_the_same_bits(rung, text, gpus);
@@ -135,6 +144,36 @@ fn the_same_seed_gives_the_same_bits() {
         if let Some(gpus) = gpu().zip(gpu()) {
             gives_the_same_bits(rung, text, gpus);
         }
+    }
+}
+
+/// More examples than a step has blocks: one has several of them, one after the other.
+#[test]
+fn a_block_takes_several_examples() {
+    for text in [CONVNET, ONE_CONVOLUTION] {
+        if let Some(gpus) = EmulatedGpu::open().zip(EmulatedGpu::backwards()) {
+            agree_on_many_examples(text, gpus);
+        }
+        if let Some(gpus) = gpu().zip(gpu()) {
+            agree_on_many_examples(text, gpus);
+        }
+    }
+}
+
+fn agree_on_many_examples<G: Gpu>(text: &str, (one, other): (G, G)) {
+    let data = examples(270, 3);
+    let indices: Vec<u32> = (0..270).collect();
+    let batch = Batch::new(&data, &indices);
+    let [rule, _] = rules();
+    let gradients = |rung, gpu| {
+        let (_, gradients) = engine_on(rung, text, gpu).gradients(&batch, &rule).unwrap();
+        gradients
+    };
+    let (found, expected) = (gradients(Rung::Whole, one), gradients(Rung::Fused, other));
+    let largest = expected.iter().fold(0.0, |most: f32, x| most.max(x.abs()));
+    for (found, expected) in found.iter().zip(&expected) {
+        let error = (found - expected).abs() / largest;
+        assert!(error <= 1e-5, "{text}: {error:e}");
     }
 }
 
@@ -160,7 +199,7 @@ fn a_step_of_a_small_network_is_three_kernels() {
         let images = Images::new([channels, height, width], bytes).unwrap();
         let data = Dataset::new(images, vec![0, 1, 2], 4).unwrap();
         let go_on = &mut |_: &_| ControlFlow::Continue(());
-        engine_on(Rung::default(), text, gpu)
+        engine(text, gpu)
             .train_epoch(&data, &[2, 0, 1], &StepRule::default(), go_on)
             .unwrap();
         let expected = ["convnet_forward", "convnet_backward", "convnet_update"];

@@ -10,13 +10,13 @@ use crate::layers::window::Window;
 use crate::network::{Layer, Network};
 use crate::optimisers::StepRule;
 
-/// Blocks that a batch is spread over, as many as a large GPU has processors; so long as a processor has one
-/// block, no block waits for another.
+/// Blocks that a batch is spread over, about as many as a large GPU has processors: so long as each has one
+/// block, none waits for another.
 const BLOCKS: usize = 128;
 
-/// The most numbers that a block shares: 64 KiB, which every GPU since 7.5 gives to a kernel that
-/// asks for it, less what the kernel itself declares.
-const MOST_SHARED: usize = (64 * 1024 - 64) / F;
+/// The most numbers that a block shares: 64 KiB, which every GPU since 7.5 gives to a kernel that asks
+/// for it; these kernels declare none of their own.
+const MOST_SHARED: usize = 64 * 1024 / F;
 
 /// Channels that a thread computes at once, as in the kernels.
 const GROUP: usize = 2;
@@ -84,6 +84,7 @@ impl Convnet {
             let [forward, backward] = spread.shared;
             (forward.max(backward) <= MOST_SHARED).then_some(())
         };
+        // Whatever the batch, so that which kernels a network has is the network's alone.
         (1..=BLOCKS).try_for_each(fits)?;
         Some(convnet)
     }
@@ -138,7 +139,7 @@ impl Convnet {
         // Back it has a share of the first convolution's channels.
         let (of_first, of_last) = (&sizes.of[first], &sizes.of[last]);
         let most = outputs[first].div_ceil(parts);
-        let members = (WARPS / most).max(1);
+        let members = (WARPS / most).clamp(1, outputs[last]);
         let pairs = most * size(of_first.s.c);
         let segments = (WARPS / pairs).max(1);
         let features = size(sizes.classifier.of[0].inputs);
@@ -147,13 +148,14 @@ impl Convnet {
             + size(sizes.others)
             + parts * size(sizes.classifier.of[0].outputs)
             + features * sharers
-            // Winners, how many count, and two numbers for each that does.
-            + outputs[last] * (3 * of_last.windows.by() + 1)
+            + outputs[last] * of_last.windows.by()
             + size(of_first.s.c) * of_first.area.by()
             + pairs * segments * LANES;
         let lists = 2 * pairs * of_first.windows.by();
         if two {
             backward += most * (2 * of_first.windows.by() + of_last.area.by());
+            // How many of the last winners count, and two numbers for each that does.
+            backward += outputs[last] * (1 + 2 * of_last.windows.by());
         }
         // First planes for each warp that adds to them, and then lists.
         backward += match two {
@@ -196,7 +198,7 @@ fn convolution(fused: &Fused, layer: &Layer) -> Option<Convolution> {
         weight: int(layer.weight.start)?,
         bias: int(layer.bias.start)?,
         inputs: Divisor::new(inputs)?,
-        pixels: Divisor::new(height * width)?,
+        pixels: int(height * width)?,
         ow: Divisor::new(fused.conv.output[1])?,
         windows: Divisor::new(ph * pw)?,
         pw: Divisor::new(pw)?,

@@ -3,10 +3,10 @@
 //! ten times a second, for which nothing waits.
 //!
 //! The kernels are in `kernels/`, a file a layer, each beside the layer's formula. The launches of a
-//! step, `passes`, are recorded once an epoch and replayed for every batch, for a small network's
-//! step is shorter than the CPU would take to launch it kernel by kernel. Nothing is added up in an
-//! order that chance decides, so the same seed gives the same bits from run to run. Which GPU it is, a
-//! device or the CPU in its place for the tests, [`Gpu`] hides.
+//! step, `passes`, or those of a small network's, `convnet`, are recorded once an epoch and replayed for
+//! every batch, for a step is shorter than the CPU would take to launch it kernel by kernel. Nothing is
+//! added up in an order that chance decides, so the same seed gives the same bits from run to run. Which
+//! GPU it is, a device or the CPU in its place for the tests, [`Gpu`] hides.
 
 mod buffers;
 mod convnet;
@@ -167,8 +167,13 @@ impl<G: Gpu> Cuda<G> {
         Ok(Progress::from_bytes(&bytes))
     }
 
-    /// Loss and gradients of one batch, an epoch of its own.
-    fn one_gradient(&mut self, batch: &Batch, rule: &StepRule) -> Result<Metrics, EngineError> {
+    /// One batch, an epoch of its own, of which `pass` does what there is to do.
+    fn one_batch(
+        &mut self,
+        batch: &Batch,
+        rule: &StepRule,
+        pass: impl FnOnce(&Self, &Epoch<G::Memory>) -> Result<(), EngineError>,
+    ) -> Result<Metrics, EngineError> {
         check_batch(&self.network, batch)?;
         let n = batch.len();
         self.make_room(n)?;
@@ -177,7 +182,7 @@ impl<G: Gpu> Cuda<G> {
         let labels: Vec<u8> = (0..n).map(|i| batch.label(i) as u8).collect();
         let images = filled_with_bytes(&self.gpu, &images)?;
         let epoch = Epoch::new(&self.gpu, &images, &labels, &in_order(n)?)?;
-        self.learn(&epoch, n, rule)?;
+        pass(self, &epoch)?;
         // A loss that is not finite is the caller's to judge.
         Ok(self.progress()?.totals(n))
     }
@@ -300,14 +305,17 @@ impl<G: Gpu> Engine for Cuda<G> {
         batch: &Batch,
         rule: &StepRule,
     ) -> Result<(Metrics, Vec<f32>), EngineError> {
-        let metrics = self.one_gradient(batch, rule)?;
+        let metrics = self.one_batch(batch, rule, |cuda, epoch| {
+            cuda.learn(epoch, batch.len(), rule)
+        })?;
         let count = self.network.parameter_count();
         Ok((metrics, self.numbers(&self.gradients, count)?))
     }
 
     fn train_batch(&mut self, batch: &Batch, rule: &StepRule) -> Result<Metrics, EngineError> {
-        let metrics = self.one_gradient(batch, rule)?;
-        self.update(rule)?;
+        let metrics = self.one_batch(batch, rule, |cuda, epoch| {
+            cuda.step(epoch, batch.len(), rule)
+        })?;
         self.steps += 1;
         Ok(metrics)
     }

@@ -30,8 +30,8 @@ unsafe impl DeviceRepr for Convnet {}
 // SAFETY: likewise, in the order of `kernels/optimisers.h`.
 unsafe impl DeviceRepr for Update {}
 
-/// Bytes of shared memory that a block is given without asking for more.
-const UNASKED: u32 = 48 << 10;
+/// Bytes of shared memory that every GPU since 7.5 gives to a block whose kernel asks for it.
+const MOST_SHARED: i32 = 64 << 10;
 
 /// What a GPU says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -217,6 +217,8 @@ impl Device {
                 let function = module
                     .load_function(kernel)
                     .map_err(|error| failed(&format!("cuModuleGetFunction of {kernel}"), error))?;
+                allow_all_shared(&function)
+                    .map_err(|error| failed(&format!("cuFuncSetAttribute of {kernel}"), error))?;
                 kernels.insert(kernel, function);
             }
         }
@@ -244,6 +246,14 @@ impl Device {
     pub fn description(&self) -> &Description {
         &self.description
     }
+}
+
+/// Lets launches ask for as much shared memory as there is beside the kernel's own.
+fn allow_all_shared(function: &CudaFunction) -> Result<(), DriverError> {
+    use sys::CUfunction_attribute_enum as Attribute;
+    let own = function.get_attribute(Attribute::CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES)?;
+    let most = Attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+    function.set_attribute(most, MOST_SHARED - own)
 }
 
 fn new_stream(context: &Arc<CudaContext>) -> Result<Arc<CudaStream>, GpuError> {
@@ -370,12 +380,6 @@ impl Gpu for Device {
                 Argument::Convnet(network) => launch.arg(*network),
                 Argument::Update(update) => launch.arg(update),
             };
-        }
-        if grid.shared > UNASKED {
-            let most =
-                sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-            (function.set_attribute(most, grid.shared as i32))
-                .map_err(|error| failed(&format!("cuFuncSetAttribute of {kernel}"), error))?;
         }
         let shape = LaunchConfig {
             grid_dim: (grid.blocks, 1, 1),
