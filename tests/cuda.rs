@@ -187,9 +187,9 @@ fn gives_the_same_bits<G: Gpu>(rung: Rung, text: &str, (one, other): (G, G)) {
 /// What a step launches, for between kernels a GPU waits longer than they take.
 #[test]
 fn a_step_of_a_small_network_is_three_kernels() {
-    let [tutorial, ..] = Preset::ALL;
-    let tutorial = format!("input 1x28x28, {}", tutorial.description(4));
-    for text in [CONVNET, &tutorial] {
+    let [tutorial, lenet5, _] =
+        Preset::ALL.map(|preset| format!("input 1x28x28, {}", preset.description(4)));
+    for text in [CONVNET, ONE_CONVOLUTION, &tutorial, &lenet5] {
         let Some(gpu) = EmulatedGpu::open() else {
             return;
         };

@@ -342,9 +342,10 @@ fn the_gradient_of_a_batch_agrees_with_the_reference() {
 /// batches, all of others, and of 150 examples one or two.
 #[test]
 fn small_convnets_learn_what_the_reference_learns() {
-    let [tutorial, ..] = Preset::ALL;
-    let tutorial = network(&format!("input 1x28x28, {}", tutorial.description(4)));
+    let [tutorial, lenet5, _] =
+        Preset::ALL.map(|preset| network(&format!("input 1x28x28, {}", preset.description(4))));
     agree_over_a_batch(&tutorial, [1, 2, 40, 65]);
+    agree_over_a_batch(&lenet5, [1, 2, 3, 5]);
     for text in [
         "input 2x13x15, conv2d 3 3 padding=1, relu, max_pool2d 2, conv2d 5 5 padding=2, relu, max_pool2d 2, \
          flatten, linear 7, relu, dropout 0.4, linear 4",

@@ -176,7 +176,7 @@ impl Fused {
 }
 
 /// The most weights of a classifier's, each of which is read for every example.
-const MOST_WEIGHTS: usize = 1 << 15;
+const MOST_WEIGHTS: usize = 1 << 16;
 
 /// The layers from the one at `start` on as a classifier, if they are linear, ReLU, dropout or flatten
 /// to the end, end in a linear one, and are small.
