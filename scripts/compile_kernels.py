@@ -88,6 +88,17 @@ def resources(log):
     return found
 
 
+def alike(committed, found):
+    """Whether two tables have the same kernels, and about as many registers for each: the same source was
+    seen to need 64 once and 63 ever after."""
+    rows = [[line.split() for line in table.splitlines()[1:]] for table in (committed, found)]
+    return [row[:2] for row in rows[0]] == [row[:2] for row in rows[1]] and all(
+        abs(int(one) - int(other)) <= 2
+        for one_row, other_row in zip(*rows)
+        for one, other in zip(one_row[2:], other_row[2:], strict=True)
+    )
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--check", action="store_true")
@@ -116,7 +127,7 @@ def main():
     text = "\n".join(lines) + "\n"
     if not check:
         TABLE.write_text(text)
-    elif not TABLE.exists() or TABLE.read_text() != text:
+    elif not TABLE.exists() or not alike(TABLE.read_text(), text):
         faults.append(f"{TABLE.name} should now be\n{text}")
     print(text, end="")
     if faults:
