@@ -165,7 +165,7 @@ def run_sanitizer(results, _, write):
         results["compute-sanitizer"] = NO_SANITIZER
         return
     # The tests of cuda.rs that open a device need every kernel.
-    tests = ["images_stay", "the_same_seed"]
+    tests = ["images_stay", "the_same_seed", "a_block_takes"]
     for tool in ["memcheck", "racecheck", "synccheck", "initcheck"]:
         words = ["compute-sanitizer", "--tool", tool, "--error-exitcode", "1", "./cuda", *tests]
         results[tool] = passed(*output(*words, NO_EMULATED_GPU="1"))
