@@ -151,17 +151,17 @@ impl Convnet {
             + outputs[last] * of_last.windows.by()
             + size(of_first.s.c) * of_first.area.by()
             + pairs * segments * LANES;
+        // Lists of the first winners, of two numbers each, and before them planes of each warp that adds to
+        // the first y's gradient.
         let lists = 2 * pairs * of_first.windows.by();
         if two {
+            backward += lists.max(most * members * of_last.area.by());
             backward += most * (2 * of_first.windows.by() + of_last.area.by());
-            // How many of the last winners count, and two numbers for each that does.
+            // How many of the last winners count, and their lists.
             backward += outputs[last] * (1 + 2 * of_last.windows.by());
+        } else {
+            backward += lists;
         }
-        // First planes for each warp that adds to them, and then lists.
-        backward += match two {
-            true => lists.max(most * members * of_last.area.by()),
-            false => lists,
-        };
 
         sizes.parts = Divisor::new(parts)?;
         sizes.slices = sizes::int(Self::slices(n)).ok()?;
@@ -233,7 +233,7 @@ impl<G: Gpu> Cuda<G> {
             )
         })?;
         let [forward, backward] = spread.shared;
-        let (parts, slices) = (spread.sizes.parts.by(), Convnet::slices(n));
+        let (parts, slices) = (spread.sizes.parts.by(), size(spread.sizes.slices));
         let buffers = &self.buffers;
         let [first, last, end] = match convnet.layers[..] {
             [first, end] => [first, first, end],
@@ -256,7 +256,7 @@ impl<G: Gpu> Cuda<G> {
         for layer in self.network.layers() {
             sizes::int(n * layer.input.elements().max(layer.output.elements()))?;
         }
-        sizes::int(n * convnet.sizes.classifier.width.unsigned_abs() as usize)?;
+        sizes::int(n * size(convnet.sizes.classifier.width))?;
 
         let arguments = [
             Memory(epoch.images, 0),

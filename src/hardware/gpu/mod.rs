@@ -102,10 +102,10 @@ pub struct Divisor {
 impl Divisor {
     /// None for 0 and for what is no whole number of 32 bits.
     pub fn new(by: usize) -> Option<Self> {
-        let by = u32::try_from(by).ok().filter(|&by| by > 0)?;
+        let by = i32::try_from(by).ok().filter(|&by| by > 0)?;
         Some(Self {
-            by: by.try_into().ok()?,
-            factor: (1_u32 << 31).div_ceil(by),
+            by,
+            factor: (1_u32 << 31).div_ceil(by.unsigned_abs()),
         })
     }
 
